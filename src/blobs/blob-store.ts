@@ -1,0 +1,121 @@
+import type { Digest } from '../oci/digest.ts';
+
+/** A blob store keeps bytes by content. It knows nothing of repositories, rights or tags: the meta store does. */
+
+/** Names the staged bytes of one upload: 32 lower-case hex characters, made by `newUploadId()`. */
+export type UploadId = string & { readonly __brand: 'UploadId' };
+
+/** Where a store keeps a committed blob, as the store itself wrote it. Opaque to everyone else; kept in the blob's row. */
+export type BlobLocation = string & { readonly __brand: 'BlobLocation' };
+
+/** Bytes `start` to `end`, both inclusive and within the blob (as in RFC 9110 `Content-Range`). */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface BlobBody {
+  /** Size of the whole blob in bytes, whatever the range. */
+  readonly sizeBytes: number;
+  /** The bytes asked for, in pieces of the store's choosing. May be iterated once. Ends early only by throwing. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** Frees what the body holds. Safe to call twice, before, during and after iteration. */
+  close(): Promise<void>;
+}
+
+export interface StoredBlob {
+  readonly location: BlobLocation;
+  readonly sizeBytes: number;
+  /** Milliseconds since the epoch at which the store last wrote it. */
+  readonly modifiedAt: number;
+}
+
+export interface StagedUpload {
+  readonly uploadId: UploadId;
+  readonly sizeBytes: number;
+  readonly modifiedAt: number;
+}
+
+export interface Page<T> {
+  readonly entries: readonly T[];
+  /** Pass to the next call; `null` when the listing is complete. */
+  readonly cursor: string | null;
+}
+
+export interface FreeSpace {
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
+
+/** An address at which a client may fetch the blob itself for a short time. */
+export type Presign = (request: {
+  readonly location: BlobLocation;
+  readonly method: 'GET';
+  readonly expiresSeconds: number;
+  readonly mediaType: string;
+}) => Promise<string>;
+
+/**
+ * The contract. Every method may be called from several processes at once. Failures of the device, the network or the
+ * service throw `Unavailable`; a missing thing is `null` (or no effect, for `discard` and `delete`).
+ */
+export interface BlobStore {
+  /** For logs and metrics: `fs`, `memory`, `s3`. */
+  readonly driver: string;
+
+  /** Prepares an upload. Repeatable: staged bytes stay. */
+  stage(uploadId: UploadId): Promise<void>;
+
+  /**
+   * Writes `chunks` so that they stand at `offset`, dropping whatever was staged beyond it. The caller must be the only
+   * writer of this upload (the upload's lease in the meta store sees to it). `offset` beyond the staged size throws
+   * `RangeError`: there are never gaps. Resolves with the new staged size in bytes.
+   *
+   * When `chunks` throws or the signal aborts, `append` rejects with that error after what was received before has been
+   * written as far as possible: ask `staged()` where the upload stands. Bytes are not yet durable.
+   */
+  append(uploadId: UploadId, offset: number, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number>;
+
+  /** How many bytes are staged; `null` when the upload is unknown to the store. */
+  staged(uploadId: UploadId): Promise<StagedUpload | null>;
+
+  /** The staged bytes from the beginning, to hash them again. `null` when unknown. */
+  readStaged(uploadId: UploadId, signal: AbortSignal): Promise<BlobBody | null>;
+
+  /**
+   * Makes the staged bytes the blob `digest` and forgets the upload. Copies no bytes. When it resolves the bytes survive
+   * power loss. The caller has verified that the bytes have this digest. A blob already there is replaced by the same
+   * bytes (which heals a torn one); readers of the old one are not disturbed. Unknown upload: `null`.
+   */
+  commit(uploadId: UploadId, digest: Digest): Promise<StoredBlob | null>;
+
+  /** Drops the staged bytes. Unknown upload: no effect. */
+  discard(uploadId: UploadId): Promise<void>;
+
+  /** Opens a blob for reading, whole when `range` is null. `null` when there is none. Aborting the signal ends the body. */
+  open(location: BlobLocation, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null>;
+
+  stat(location: BlobLocation): Promise<StoredBlob | null>;
+
+  /** Where a blob of this digest would be committed: lets a sweep find what a crash left between commit and ledger. */
+  locate(digest: Digest): BlobLocation;
+
+  /** Removes a blob. Absent: no effect. Durable when it resolves. */
+  delete(location: BlobLocation): Promise<void>;
+
+  /** All blobs in the store's own order, at most `limit` a page. For reconciliation only: no request may depend on it. */
+  list(cursor: string | null, limit: number): Promise<Page<StoredBlob>>;
+
+  /** All staged uploads, likewise. */
+  listStaged(cursor: string | null, limit: number): Promise<Page<StagedUpload>>;
+
+  /** Proves that the store can be written to right now; throws `Unavailable` with a sentence otherwise. */
+  probe(signal: AbortSignal): Promise<void>;
+
+  /** Capability: room on the device; `null` where the question makes no sense. */
+  readonly space: (() => Promise<FreeSpace>) | null;
+  /** Capability: direct download addresses. */
+  readonly presign: Presign | null;
+
+  close(): Promise<void>;
+}

@@ -1,0 +1,107 @@
+/** The configuration after reading and checking. Secrets stand in their own object so that nothing prints them by chance. */
+export interface Config {
+  readonly server: ServerConfig;
+  readonly tls: TlsConfig | null;
+  readonly storage: StorageConfig;
+  readonly auth: AuthConfig;
+  readonly retention: RetentionConfig;
+  readonly registry: RegistryConfig;
+  readonly limits: LimitsConfig;
+  readonly logging: LoggingConfig;
+  readonly secrets: Secrets;
+}
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface ServerConfig {
+  readonly bind: ListenAddress;
+  /** May equal `bind`: then one listener serves both. */
+  readonly ui: ListenAddress;
+  readonly workers: number;
+  /** `https://registry.example.com`, without a trailing slash; null: from the request. */
+  readonly externalUrl: string | null;
+  /** CIDR blocks whose `X-Forwarded-Proto` and `X-Forwarded-Host` are believed. Default: loopback and private. */
+  readonly trustedProxies: readonly string[];
+  /** CIDR blocks whose `X-Forwarded-For` names the client. Default: none. */
+  readonly trustedClientProxies: readonly string[];
+  /** Seconds that running transfers get after SIGTERM. */
+  readonly drainSecondsMax: number;
+}
+
+export interface TlsConfig {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+}
+
+export interface StorageConfig {
+  readonly backend: 'fs' | 'memory';
+  /** Directory of blobs, staged uploads and (by default) the ledger. */
+  readonly root: string;
+  /** New uploads are refused while less than this is free on the device. */
+  readonly reserveBytes: number;
+  /** File of the SQLite ledger: `<root>/drift.db` unless configured. */
+  readonly ledgerFile: string;
+}
+
+export interface AuthConfig {
+  readonly mode: 'basic';
+  /** Globs of repositories that anonymous callers may pull: empty (default) for none. */
+  readonly anonymousPull: readonly string[];
+  /** Names only; passwords are in `secrets`. */
+  readonly users: readonly ConfiguredUser[];
+  readonly htpasswdFile: string | null;
+  readonly accessTokenSeconds: number;
+  readonly refreshTokenSeconds: number;
+  /** `service` of the challenge and `aud` of tokens. */
+  readonly service: string;
+}
+
+export interface ConfiguredUser {
+  readonly name: string;
+  /** Wire-form scopes (`repository:ghost/*:pull,push`, `registry:catalog:*`); null: administrator. */
+  readonly scopes: readonly string[] | null;
+}
+
+export interface RetentionConfig {
+  /** Globs of tags that, once set, neither move nor go. */
+  readonly immutableTags: readonly string[];
+  readonly minAgeSeconds: number;
+}
+
+export interface RegistryConfig {
+  /** Whether an index may name children that are not here. */
+  readonly sparseIndexes: boolean;
+  /** Whether tags, manifests and blobs may be deleted through /v2. */
+  readonly deletes: boolean;
+}
+
+/** Every limit of a body, queue, list, retry, header or cache that an operator may set. */
+export interface LimitsConfig {
+  readonly manifestBytesMax: number;
+  readonly blobBytesMax: number;
+  readonly uploadIdleSecondsMax: number;
+  readonly uploadsOpenMax: number;
+  readonly bodyIdleSecondsMax: number;
+  readonly connectionsPerAddressMax: number;
+  readonly connectionsMax: number;
+  readonly rangesMax: number;
+  readonly pageEntriesMax: number;
+  readonly tagParametersMax: number;
+  readonly descriptorsMax: number;
+  readonly passwordChecksMax: number;
+  readonly memoryCacheBytesMax: number;
+}
+
+export interface LoggingConfig {
+  /** `trace` … `error`, `off`; per subsystem after the first: `info,access=debug`. */
+  readonly filter: string;
+  readonly format: 'json' | 'pretty' | 'auto';
+}
+
+export interface Secrets {
+  /** User name to configured secret: plain, argon2 PHC or bcrypt. */
+  readonly passwords: ReadonlyMap<string, string>;
+}

@@ -1,0 +1,384 @@
+import type { BlobLocation, UploadId } from '../blobs/blob-store.ts';
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { Tag } from '../oci/reference.ts';
+import type { BlobState, ReferenceKind, ReviewReason } from './schema.ts';
+
+/**
+ * The meta store (the ledger) is the truth about everything but bytes. Absence is `null`; what it cannot do right now
+ * throws `Unavailable`. Times are milliseconds since the epoch.
+ *
+ * Reads see all that any process committed before they began. Writes happen only inside `transaction`: its work must do
+ * nothing but ledger calls (no I/O, no waiting for anything else), because one writer runs at a time on SQLite.
+ */
+export interface MetaStore {
+  readonly driver: string;
+  readonly read: MetaReads;
+
+  /**
+   * Runs `work` in one transaction. With `durable` (the default) the promise resolves only after the commit survives
+   * power loss; without, as soon as it is committed (fit for upload progress and leases). A throw rolls back.
+   * `work` may be run again from the start when the database asks for it, so it has no effects outside.
+   */
+  transaction<T>(work: (tx: MetaTransaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
+
+  /** A consistent copy of the whole ledger at `path` while serving (SQLite); `null` where the database has its own way. */
+  readonly backup: ((path: string) => Promise<void>) | null;
+
+  /** Housekeeping of the jobs process: moves the write-ahead log into the database. `null` where there is none. */
+  readonly checkpoint: ((mode: 'passive' | 'truncate') => Promise<void>) | null;
+
+  /** Structural check of the database itself; sentences that say what is wrong, none when it is sound. */
+  integrity(): Promise<readonly string[]>;
+
+  /** Proves that the ledger can be read and written; throws `Unavailable` otherwise. */
+  probe(signal: AbortSignal): Promise<void>;
+
+  close(): Promise<void>;
+}
+
+export interface TransactionOptions {
+  readonly durable?: boolean;
+}
+
+/** Grouped by noun; each group is one file in `queries/`. */
+export interface MetaReads {
+  readonly repositories: RepositoryReads;
+  readonly manifests: ManifestReads;
+  readonly tags: TagReads;
+  readonly blobs: BlobReads;
+  readonly uploads: UploadReads;
+  readonly access: AccessReads;
+  readonly queues: QueueReads;
+}
+
+export interface MetaTransaction {
+  readonly repositories: RepositoryReads & RepositoryWrites;
+  readonly manifests: ManifestReads & ManifestWrites;
+  readonly tags: TagReads & TagWrites;
+  readonly blobs: BlobReads & BlobWrites;
+  readonly uploads: UploadReads & UploadWrites;
+  readonly access: AccessReads & AccessWrites;
+  readonly queues: QueueReads & QueueWrites;
+  readonly leases: LeaseWrites;
+  /** Runs after the commit (and after it is durable, where that was asked for). Never on a rollback. */
+  afterCommit(effect: () => void): void;
+}
+
+export type RepositoryId = number & { readonly __brand: 'RepositoryId' };
+
+export interface Repository {
+  readonly id: RepositoryId;
+  readonly name: RepositoryName;
+  readonly createdAt: number;
+}
+
+export interface RepositoryReads {
+  find(name: RepositoryName): Promise<Repository | null>;
+  /**
+   * Repositories that hold at least one live manifest, in byte order of their names, after `after` (exclusive), at most
+   * `limit`.
+   */
+  list(query: { readonly after: string | null; readonly limit: number }): Promise<readonly Repository[]>;
+}
+
+export interface RepositoryWrites {
+  /** The repository of this name, made if need be. */
+  ensure(name: RepositoryName, by: string, at: number): Promise<Repository>;
+}
+
+export interface ManifestHead {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+}
+
+export interface StoredManifest extends ManifestHead {
+  readonly bytes: Uint8Array;
+}
+
+export interface ManifestReference {
+  readonly kind: ReferenceKind;
+  readonly position: number;
+  readonly target: Digest;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+}
+
+export interface NewManifest extends StoredManifest {
+  readonly artifactType: string | null;
+  readonly subject: Digest | null;
+  readonly annotations: Readonly<Record<string, string>> | null;
+  readonly references: readonly ManifestReference[];
+}
+
+export interface Referrer extends ManifestHead {
+  readonly artifactType: string | null;
+  readonly annotations: Readonly<Record<string, string>> | null;
+}
+
+/** `live` is false for a manifest that was deleted and not yet collected. */
+export interface ManifestState extends ManifestHead {
+  readonly live: boolean;
+}
+
+export interface ManifestReads {
+  /** Hot. Live manifests only; by name so that it is one statement. */
+  getByTag(repository: RepositoryName, tag: Tag): Promise<StoredManifest | null>;
+  /** Hot. */
+  getByDigest(repository: RepositoryName, digest: Digest): Promise<StoredManifest | null>;
+  /** With deleted ones. */
+  state(repository: RepositoryId, digest: Digest): Promise<ManifestState | null>;
+  references(repository: RepositoryId, digest: Digest): Promise<readonly ManifestReference[]>;
+  /** Live manifests whose subject is `subject`, in byte order of their digests after `after`, at most `limit`. */
+  referrers(query: {
+    readonly repository: RepositoryId;
+    readonly subject: Digest;
+    readonly artifactType: string | null;
+    readonly after: Digest | null;
+    readonly limit: number;
+  }): Promise<readonly Referrer[]>;
+  /** A live manifest of the repository that references `target` as anything but a subject; for delete checks. */
+  referencedBy(repository: RepositoryId, target: Digest): Promise<Digest | null>;
+  /** Every manifest of every repository in key order, for fsck and exports; `after` is the last entry of the page before. */
+  scan(after: ManifestScanEntry | null, limit: number): Promise<readonly ManifestScanEntry[]>;
+}
+
+export interface ManifestScanEntry extends StoredManifest {
+  readonly repositoryId: RepositoryId;
+  readonly repository: RepositoryName;
+  readonly live: boolean;
+}
+
+export interface ManifestWrites {
+  /** Inserts with its references; a manifest already there stays as it is and comes (back) to life. */
+  put(repository: RepositoryId, manifest: NewManifest, by: string, at: number): Promise<void>;
+  /** Marks as deleted; false when it was not live. */
+  delete(repository: RepositoryId, digest: Digest, by: string, at: number): Promise<boolean>;
+}
+
+export interface TagInterval {
+  readonly name: Tag;
+  readonly digest: Digest;
+  readonly startedAt: number;
+  readonly startedBy: string;
+  readonly endedAt: number | null;
+  readonly endedBy: string | null;
+  readonly endReason: 'moved' | 'deleted' | 'manifest_deleted' | null;
+}
+
+export interface TagReads {
+  /** The digest that a tag means now. */
+  find(repository: RepositoryId, tag: Tag): Promise<Digest | null>;
+  /** Open tags in byte order after `after` (exclusive; need not exist), at most `limit`. */
+  list(query: {
+    readonly repository: RepositoryId;
+    readonly after: string | null;
+    readonly limit: number;
+  }): Promise<readonly Tag[]>;
+  /** Open tags on a manifest, in byte order. */
+  onManifest(repository: RepositoryId, digest: Digest): Promise<readonly Tag[]>;
+  /** Newest first. */
+  history(repository: RepositoryId, tag: Tag, limit: number): Promise<readonly TagInterval[]>;
+}
+
+export interface TagWrites {
+  /** Ends the open interval of the tag, if it means another digest, and starts one. Returns what it meant before. */
+  set(repository: RepositoryId, tag: Tag, digest: Digest, by: string, at: number): Promise<Digest | null>;
+  /** Ends the open interval; returns what it meant, `null` when there was none. */
+  end(
+    repository: RepositoryId,
+    tag: Tag,
+    by: string,
+    at: number,
+    reason: 'deleted' | 'manifest_deleted',
+  ): Promise<Digest | null>;
+}
+
+export interface StoredBlobRow {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly location: BlobLocation;
+  readonly state: BlobState;
+  readonly touchedAt: number;
+}
+
+/** A blob seen through a repository's link. */
+export interface LinkedBlob {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly location: BlobLocation;
+  readonly touchedAt: number;
+}
+
+export interface BlobReads {
+  /** Hot. Only `present` blobs that the repository links; by name so that it is one statement. */
+  findLinked(repository: RepositoryName, digest: Digest): Promise<LinkedBlob | null>;
+  find(digest: Digest): Promise<StoredBlobRow | null>;
+  /** Of `digests`, those that the repository links and that are present. */
+  linkedAmong(repository: RepositoryId, digests: readonly Digest[]): Promise<ReadonlySet<Digest>>;
+  /** Repositories that link a present blob, in byte order after `after`: automatic content discovery filters them. */
+  repositoriesLinking(digest: Digest, after: string | null, limit: number): Promise<readonly RepositoryName[]>;
+  /** Every blob row in key order, for fsck. */
+  scan(after: Digest | null, limit: number): Promise<readonly StoredBlobRow[]>;
+  /** Every link in key order, for fsck; `blob` is null when the blob has no row. */
+  scanLinks(after: LinkScanEntry | null, limit: number): Promise<readonly LinkScanEntry[]>;
+}
+
+export interface LinkScanEntry {
+  readonly repositoryId: RepositoryId;
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly blobState: BlobState | null;
+}
+
+export interface BlobWrites {
+  /**
+   * Before bytes are placed: makes the row (`placing`) or touches the one that is there, so that garbage collection keeps
+   * its hands off for a grace period. `deleting` means that collection is at work: wait and claim again.
+   */
+  claim(digest: Digest, sizeBytes: number, location: BlobLocation, at: number): Promise<'claimed' | 'deleting'>;
+  /** After the bytes are durable: `present`, touched. False when the row is gone or `deleting`: the bytes may be, too. */
+  place(digest: Digest, sizeBytes: number, location: BlobLocation, at: number): Promise<boolean>;
+  /** Touches a present blob; false when it is not present. */
+  touch(digest: Digest, at: number): Promise<boolean>;
+  link(repository: RepositoryId, digest: Digest, by: string, at: number): Promise<void>;
+  /** False when there was no link. */
+  unlink(repository: RepositoryId, digest: Digest): Promise<boolean>;
+}
+
+export interface Upload {
+  readonly id: UploadId;
+  readonly repository: RepositoryName;
+  readonly principal: string;
+  readonly algorithm: DigestAlgorithm;
+  readonly offsetBytes: number;
+  readonly digestSoFar: Digest | null;
+  readonly hashedInRun: string | null;
+  readonly startedAt: number;
+  readonly expiresAt: number;
+}
+
+export interface UploadReads {
+  find(id: UploadId): Promise<Upload | null>;
+  /** Uploads whose `expires_at` is at or before `at` and that nobody holds, oldest first. */
+  expired(at: number, limit: number): Promise<readonly Upload[]>;
+  /** Of `ids`, those that have a row: the sweep of staged bytes asks. */
+  known(ids: readonly UploadId[]): Promise<ReadonlySet<UploadId>>;
+  count(): Promise<number>;
+}
+
+export interface UploadWrites {
+  insert(upload: Upload): Promise<void>;
+  /**
+   * Takes the lease when it is free or past; otherwise notes that somebody waits and answers `busy`. `null`: no such
+   * upload.
+   */
+  acquire(id: UploadId, token: string, until: number, at: number): Promise<Upload | 'busy' | null>;
+  /** Renews a lease still held with this token. `wanted`: another request waits. `lost`: not ours any more. */
+  renew(id: UploadId, token: string, until: number, expiresAt: number): Promise<'held' | 'wanted' | 'lost'>;
+  /** Writes progress and frees the lease; false when the lease was lost (then nothing is written). */
+  release(
+    id: UploadId,
+    token: string,
+    progress: {
+      readonly offsetBytes: number;
+      readonly digestSoFar: Digest | null;
+      readonly hashedInRun: string | null;
+      readonly expiresAt: number;
+    },
+  ): Promise<boolean>;
+  /** False when it was gone, or (with `token`) held by somebody else. */
+  delete(id: UploadId, token: string | null): Promise<boolean>;
+}
+
+export interface LedgerUser {
+  readonly name: string;
+  readonly passwordHash: string;
+  readonly administrator: boolean;
+  readonly changedAt: number;
+}
+
+export interface RefreshToken {
+  readonly tokenHash: Uint8Array;
+  readonly userName: string;
+  readonly service: string;
+  readonly clientId: string;
+  readonly stamp: string;
+  readonly createdAt: number;
+  readonly usedAt: number;
+  readonly expiresAt: number;
+}
+
+export interface SigningKey {
+  readonly keyId: string;
+  readonly algorithm: string;
+  readonly privateJwk: string;
+  readonly publicJwk: string;
+  readonly createdAt: number;
+  readonly retiredAt: number;
+  readonly expiresAt: number;
+}
+
+export interface LoginFailures {
+  readonly key: string;
+  readonly failures: number;
+  readonly blockedUntil: number;
+}
+
+export interface AccessReads {
+  /** Hot for ledger users: asked on each of their requests. */
+  user(name: string): Promise<LedgerUser | null>;
+  countUsers(): Promise<number>;
+  refreshToken(tokenHash: Uint8Array): Promise<RefreshToken | null>;
+  /** Keys that verify at `at`, newest first. */
+  signingKeys(at: number): Promise<readonly SigningKey[]>;
+  loginFailures(keys: readonly string[], at: number): Promise<readonly LoginFailures[]>;
+  setting(key: string): Promise<string | null>;
+}
+
+export interface AccessWrites {
+  putUser(user: LedgerUser, at: number): Promise<void>;
+  putRefreshToken(token: RefreshToken): Promise<void>;
+  touchRefreshToken(tokenHash: Uint8Array, at: number): Promise<void>;
+  deleteRefreshToken(tokenHash: Uint8Array): Promise<void>;
+  putSigningKey(key: SigningKey): Promise<void>;
+  putLoginFailures(failures: LoginFailures, forgetAt: number): Promise<void>;
+  clearLoginFailures(keys: readonly string[]): Promise<void>;
+  putSetting(key: string, value: string): Promise<void>;
+  /** Drops expired refresh tokens, signing keys and login failures, at most `limit` of each. */
+  expire(at: number, limit: number): Promise<void>;
+}
+
+export interface Review {
+  readonly kind: 'blob' | 'manifest' | 'link';
+  readonly repositoryId: RepositoryId | null;
+  readonly digest: Digest;
+  readonly reason: ReviewReason;
+  readonly dueAt: number;
+}
+
+export interface OutboxEvent {
+  readonly kind: string;
+  readonly repository: RepositoryName;
+  readonly principal: string;
+  readonly occurredAt: number;
+  readonly payload: Readonly<Record<string, unknown>>;
+}
+
+export interface QueueReads {
+  reviews(query: { readonly dueBefore: number | null; readonly limit: number }): Promise<readonly Review[]>;
+  events(query: { readonly afterId: number; readonly limit: number }): Promise<readonly (OutboxEvent & { readonly id: number })[]>;
+}
+
+export interface QueueWrites {
+  /** Queues, or moves the due time of the open row forward (never back). */
+  review(review: Review, queuedAt: number): Promise<void>;
+  publish(event: OutboxEvent): Promise<void>;
+}
+
+export interface LeaseWrites {
+  /** The fence number when the lease is ours until `until`, `null` when another holds it. Renewing keeps the fence. */
+  take(name: string, holder: string, until: number, at: number): Promise<number | null>;
+  free(name: string, holder: string): Promise<void>;
+}

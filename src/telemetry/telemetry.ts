@@ -1,0 +1,31 @@
+import type { Logger } from 'pino';
+
+/** What a part of the program needs to tell the outside. Handed in, never imported as a singleton. */
+export interface Telemetry {
+  /** A logger per subsystem: `http`, `access`, `blobs`, `meta`, `jobs`, `process`. */
+  logger(subsystem: Subsystem): Logger;
+  readonly metrics: Metrics;
+}
+
+export type Subsystem = 'process' | 'http' | 'access' | 'registry' | 'blobs' | 'meta' | 'jobs';
+
+/** Labels come from closed sets only: never a repository, tag, user or address. */
+export interface Metrics {
+  requestFinished(sample: {
+    readonly route: string;
+    readonly method: string;
+    readonly status: number;
+    readonly seconds: number;
+    readonly bytesIn: number;
+    readonly bytesOut: number;
+  }): void;
+  uploadStarted(): void;
+  uploadEnded(): void;
+  storeOperation(driver: string, operation: string, outcome: 'ok' | 'error', seconds: number): void;
+  metaOperation(driver: string, operation: 'read' | 'transaction' | 'sync', outcome: 'ok' | 'error', seconds: number): void;
+  login(outcome: 'ok' | 'wrong' | 'slowed'): void;
+  /** Prometheus text of this process alone. */
+  exposition(): Promise<string>;
+  /** The same as data, to be merged over processes by the primary. */
+  snapshot(): Promise<unknown>;
+}
