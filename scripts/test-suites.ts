@@ -1,0 +1,98 @@
+import type { Tool } from './tools.ts';
+
+export interface Suite {
+  readonly name: string;
+  /** Globs of test files. */
+  readonly files: readonly string[];
+  readonly needs: readonly Tool[];
+  /** What the suite needs of the machine beside programs. */
+  readonly root?: boolean;
+  /** Test files run one after another where they share an engine, a port or the processor's attention. */
+  readonly concurrency: number;
+}
+
+/** Every test file belongs to exactly one suite (`test/tidy/suites.test.ts` holds that). Order: quickest answer first. */
+export const SUITES: readonly Suite[] = [
+  { name: 'tidy', files: ['test/tidy/*.test.ts'], needs: [], concurrency: 2 },
+  { name: 'unit', files: ['src/**/*.test.ts'], needs: [], concurrency: 2 },
+  { name: 'v2', files: ['test/v2/*.test.ts'], needs: [], concurrency: 2 },
+  { name: 'guard', files: ['test/guard/*.test.ts'], needs: [], concurrency: 2 },
+  { name: 'config', files: ['test/config/*.test.ts'], needs: [], concurrency: 2 },
+  { name: 'process', files: ['test/process/*.test.ts'], needs: [], concurrency: 1 },
+  { name: 'faults', files: ['test/faults/*.test.ts'], needs: ['ip'], root: true, concurrency: 1 },
+  { name: 'conformance', files: ['test/conformance/*.test.ts'], needs: ['conformance'], concurrency: 1 },
+  {
+    name: 'clients/docker',
+    files: ['test/clients/docker.test.ts'],
+    needs: ['dockerd', 'docker', 'openssl'],
+    root: true,
+    concurrency: 1,
+  },
+  {
+    name: 'clients/podman',
+    files: ['test/clients/podman.test.ts'],
+    needs: ['podman', 'buildah', 'openssl'],
+    root: true,
+    concurrency: 1,
+  },
+  {
+    name: 'clients/skopeo',
+    files: ['test/clients/skopeo.test.ts'],
+    needs: ['skopeo', 'openssl'],
+    concurrency: 1,
+  },
+  {
+    name: 'clients/containerd',
+    files: ['test/clients/containerd.test.ts'],
+    needs: ['containerd', 'ctr', 'openssl'],
+    root: true,
+    concurrency: 1,
+  },
+  {
+    name: 'clients/crane',
+    files: ['test/clients/crane.test.ts'],
+    needs: ['crane', 'openssl'],
+    concurrency: 1,
+  },
+  {
+    name: 'clients/regctl',
+    files: ['test/clients/regctl.test.ts'],
+    needs: ['regctl', 'openssl'],
+    concurrency: 1,
+  },
+  { name: 'clients/oras', files: ['test/clients/oras.test.ts'], needs: ['oras', 'openssl'], concurrency: 1 },
+  { name: 'clients/helm', files: ['test/clients/helm.test.ts'], needs: ['helm', 'openssl'], concurrency: 1 },
+  {
+    name: 'clients/cosign',
+    files: ['test/clients/cosign.test.ts'],
+    needs: ['cosign2', 'cosign3', 'crane', 'openssl'],
+    concurrency: 1,
+  },
+  {
+    name: 'clients/notation',
+    files: ['test/clients/notation.test.ts'],
+    needs: ['go', 'crane', 'openssl'],
+    concurrency: 1,
+  },
+  {
+    name: 'proxy',
+    files: ['test/proxy/*.test.ts'],
+    needs: ['nginx', 'dockerd', 'docker', 'podman', 'openssl'],
+    root: true,
+    concurrency: 1,
+  },
+  {
+    name: 'container',
+    files: ['test/container/*.test.ts'],
+    needs: ['dockerd', 'docker'],
+    root: true,
+    concurrency: 1,
+  },
+  {
+    name: 'quick-start',
+    files: ['test/quick-start/*.test.ts'],
+    needs: ['dockerd', 'docker', 'podman'],
+    root: true,
+    concurrency: 1,
+  },
+];

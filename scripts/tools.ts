@@ -1,0 +1,89 @@
+import { accessSync, constants, existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+/**
+ * The programs beside Node that tests and benchmarks use: where each comes from, and where it is found. `scripts/setup-dev`
+ * installs them; `scripts/test.ts` asks here what this machine can run.
+ */
+
+/** Debian packages by the command that shows that they are there. */
+export const DEBIAN_TOOLS = {
+  dockerd: 'docker.io',
+  podman: 'podman',
+  buildah: 'buildah',
+  skopeo: 'skopeo',
+  containerd: 'containerd',
+  ctr: 'containerd',
+  nginx: 'nginx',
+  openssl: 'openssl',
+  curl: 'curl',
+  wrk: 'wrk',
+  'docker-registry': 'docker-registry',
+  chromium: 'chromium',
+  ip: 'iproute2',
+} as const satisfies Record<string, string>;
+
+/** Packages that those need to work here and that Debian only recommends. */
+export const DEBIAN_EXTRAS = ['uidmap', 'crun', 'runc', 'iptables', 'ca-certificates'] as const;
+
+/** Go programs, pinned. Each has a folder of its own, named with its version: cosign comes twice. */
+export const GO_TOOLS = {
+  conformance: {
+    command: 'conformance',
+    module: 'github.com/opencontainers/distribution-spec/conformance',
+    version: 'v0.0.0-20260831232431-97274622c111',
+  },
+  crane: { command: 'crane', module: 'github.com/google/go-containerregistry/cmd/crane', version: 'v0.22.1' },
+  regctl: { command: 'regctl', module: 'github.com/regclient/regclient/cmd/regctl', version: 'v0.11.7' },
+  oras: { command: 'oras', module: 'oras.land/oras/cmd/oras', version: 'v1.3.6' },
+  helm: { command: 'helm', module: 'helm.sh/helm/v3/cmd/helm', version: 'v3.22.0' },
+  cosign3: { command: 'cosign', module: 'github.com/sigstore/cosign/v3/cmd/cosign', version: 'v3.1.3' },
+  cosign2: { command: 'cosign', module: 'github.com/sigstore/cosign/v2/cmd/cosign', version: 'v2.6.5' },
+  distribution: {
+    command: 'registry',
+    module: 'github.com/distribution/distribution/v3/cmd/registry',
+    version: 'v3.1.1',
+  },
+} as const;
+
+export type DebianTool = keyof typeof DEBIAN_TOOLS;
+export type GoTool = keyof typeof GO_TOOLS;
+export type Tool = DebianTool | GoTool | 'go' | 'docker';
+
+/** Kept between runs and clones: a cold build of all Go tools takes some ten minutes. */
+export const TOOLS_DIRECTORY =
+  process.env.TOOLS_DIRECTORY ??
+  join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'drift', 'tools');
+
+export function goToolDirectory(name: GoTool): string {
+  const { command, version } = GO_TOOLS[name];
+  return join(TOOLS_DIRECTORY, `${command}@${version}`);
+}
+
+/** The program's path, or null when this machine does not have it. */
+export function findTool(name: Tool): string | null {
+  if (name in GO_TOOLS) {
+    const path = join(goToolDirectory(name as GoTool), GO_TOOLS[name as GoTool].command);
+    return existsSync(path) ? path : null;
+  }
+  // Debian's own docker client first: it is the one that belongs to the engine.
+  const directories = ['/usr/bin', '/usr/sbin', ...(process.env.PATH ?? '').split(delimiter)];
+  for (const directory of directories) {
+    const path = join(directory, name);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // Not in this directory.
+    }
+  }
+  return null;
+}
+
+/** The program's path; throws with the command that installs it. */
+export function requireTool(name: Tool): string {
+  const path = findTool(name);
+  if (path === null) throw new Error(`${name} is not installed: run scripts/setup-dev`);
+  return path;
+}
