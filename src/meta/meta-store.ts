@@ -140,6 +140,13 @@ export interface ManifestReads {
   }): Promise<readonly Referrer[]>;
   /** A live manifest of the repository that references `target` as anything but a subject; for delete checks. */
   referencedBy(repository: RepositoryId, target: Digest): Promise<Digest | null>;
+  /** Live manifests that name `target` as a child, in byte order after `after`, at most `limit`; for immutability. */
+  parents(query: {
+    readonly repository: RepositoryId;
+    readonly target: Digest;
+    readonly after: Digest | null;
+    readonly limit: number;
+  }): Promise<readonly Digest[]>;
   /** Every manifest of every repository in key order, for fsck and exports; `after` is the last entry of the page before. */
   scan(after: ManifestScanEntry | null, limit: number): Promise<readonly ManifestScanEntry[]>;
 }
