@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { requireTool } from '../../scripts/tools.ts';
+import { type SpawnedDrift, spawnDrift } from '../harness/spawn-drift.ts';
+
+/** The official conformance program, newest text (`dev`), sparse indexes and authentication on. */
+const RESULTS_DIRECTORY = resolve('artefacts/conformance');
+
+describe('conformance', () => {
+  let drift: SpawnedDrift;
+
+  before(async () => {
+    drift = await spawnDrift({ env: { DRIFT_USERS: 'admin:conformance-run', DRIFT_SPARSE_INDEXES: 'true' } });
+  });
+  after(() => drift.stop());
+
+  it('the official program, dev version with sparse indexes and authentication, passes every row', async () => {
+    mkdirSync(RESULTS_DIRECTORY, { recursive: true });
+    const { exitCode, output } = await runProgram(new URL(drift.registryUrl).host);
+    const rows = readRows(join(RESULTS_DIRECTORY, 'junit.xml'));
+    const bad = rows.filter(({ status }) => status !== 'passed');
+    assert.deepEqual(bad, [], output.slice(-4000));
+    assert.ok(rows.length > 1000, `only ${rows.length} rows were run`);
+    assert.equal(exitCode, 0);
+    const other = /\b(Skip|FAIL|Error|Disabled|Unknown)$/m.exec(output);
+    assert.equal(other, null, other === null ? '' : output.slice(Math.max(0, other.index - 500), other.index + 200));
+  });
+});
+
+async function runProgram(registry: string): Promise<{ exitCode: number; output: string }> {
+  const child = spawn(requireTool('conformance'), [], {
+    cwd: RESULTS_DIRECTORY,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...process.env,
+      OCI_REGISTRY: registry,
+      OCI_TLS: 'disabled',
+      OCI_REPO1: 'conformance/repo1',
+      OCI_REPO2: 'conformance/repo2',
+      OCI_USERNAME: 'admin',
+      OCI_PASSWORD: 'conformance-run',
+      OCI_VERSION: 'dev',
+      OCI_DATA_SPARSE: 'true',
+      OCI_RESULTS_DIR: RESULTS_DIRECTORY,
+    },
+  });
+  let output = '';
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const exitCode = await new Promise<number>((done, fail) => {
+    child.once('error', fail);
+    child.once('close', (code) => done(code ?? 1));
+  });
+  return { exitCode, output };
+}
+
+function readRows(file: string): { name: string; status: string }[] {
+  const text = readFileSync(file, 'utf8');
+  return [...text.matchAll(/<testcase\b([^>]*)>/g)].map((match) => {
+    const attribute = (key: string) => new RegExp(`\\b${key}="([^"]*)"`).exec(match[1] ?? '')?.[1] ?? '';
+    return { name: attribute('name'), status: attribute('status') };
+  });
+}
