@@ -1,4 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
+import type { ByteRange } from '../oci/range.ts';
+
+export type { ByteRange } from '../oci/range.ts';
 
 /** A blob store keeps bytes by content. It knows nothing of repositories, rights or tags: the meta store does. */
 
@@ -7,12 +10,6 @@ export type UploadId = string & { readonly __brand: 'UploadId' };
 
 /** Where a store keeps a committed blob, as the store itself wrote it. Opaque to everyone else; kept in the blob's row. */
 export type BlobLocation = string & { readonly __brand: 'BlobLocation' };
-
-/** Bytes `start` to `end`, both inclusive and within the blob (as in RFC 9110 `Content-Range`). */
-export interface ByteRange {
-  readonly start: number;
-  readonly end: number;
-}
 
 export interface BlobBody {
   /** Size of the whole blob in bytes, whatever the range. */
@@ -74,7 +71,12 @@ export interface BlobStore {
    * When `chunks` throws or the signal aborts, `append` rejects with that error after what was received before has been
    * written as far as possible: ask `staged()` where the upload stands. Bytes are not yet durable.
    */
-  append(uploadId: UploadId, offset: number, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number>;
+  append(
+    uploadId: UploadId,
+    offset: number,
+    chunks: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<number>;
 
   /** How many bytes are staged; `null` when the upload is unknown to the store. */
   staged(uploadId: UploadId): Promise<StagedUpload | null>;
