@@ -1,0 +1,63 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type CertificateAuthority, createCertificateAuthority } from './certificate-authority.ts';
+import { type SpawnedDrift, spawnDrift } from './spawn-drift.ts';
+
+export interface User {
+  readonly name: string;
+  readonly password: string;
+}
+
+export const ADMIN: User = { name: 'admin', password: 'correct-horse-battery' };
+export const WRONG: User = { name: 'admin', password: 'not-the-password' };
+/** May push to `ghost/demo` and nothing else, not even pull from it: the original README's example. */
+export const PUSH_ONLY: User = { name: 'ci', password: 'tokenonly' };
+export const PULL_ONLY: User = { name: 'reader', password: 'may-only-read' };
+
+/** A running registry as a client meets it: a host and port, and an authority to trust where it speaks TLS. */
+export interface Endpoint {
+  readonly host: string;
+  readonly url: string;
+  readonly authorityFile: string | null;
+}
+
+export interface ClientWorld {
+  readonly plain: Endpoint;
+  readonly tls: Endpoint;
+  /** A folder for the client's files. */
+  readonly directory: string;
+  stop(): Promise<void>;
+}
+
+/** Two real registries, one of them with an own certificate, and the same four users on both. */
+export async function startClientWorld(): Promise<ClientWorld> {
+  const directory = mkdtempSync(join(tmpdir(), 'drift-client-'));
+  const authority: CertificateAuthority = createCertificateAuthority();
+  const server = authority.issue('registry', ['DNS:localhost', 'IP:127.0.0.1']);
+  const users = {
+    DRIFT_USERS: [ADMIN, PUSH_ONLY, PULL_ONLY].map(({ name, password }) => `${name}:${password}`).join(','),
+    DRIFT_USER_SCOPES: `${PUSH_ONLY.name}=repository:ghost/demo:push;${PULL_ONLY.name}=repository:ghost/**:pull`,
+  };
+  const plain = await spawnDrift({ env: users });
+  const tls = await spawnDrift({
+    env: { ...users, DRIFT_TLS_CERT: server.certificateFile, DRIFT_TLS_KEY: server.keyFile },
+  });
+  return {
+    plain: endpoint(plain, null),
+    tls: endpoint(tls, authority.certificateFile),
+    directory,
+    stop: async () => {
+      await plain.stop();
+      await tls.stop();
+      authority.dispose();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function endpoint(drift: SpawnedDrift, authorityFile: string | null): Endpoint {
+  // Clients treat `localhost` as a registry that may speak plain HTTP.
+  const url = drift.registryUrl.replace('127.0.0.1', 'localhost');
+  return { host: new URL(url).host, url, authorityFile };
+}
