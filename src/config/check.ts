@@ -1,0 +1,126 @@
+import { nearest } from '../std/edit-distance.ts';
+import type { ListenAddress } from './config.ts';
+import type { Problem } from './config-error.ts';
+import { KEYS, type KeyId, type KeyValues } from './keys.ts';
+import type { Settings } from './settings.ts';
+import type { Passwords } from './users.ts';
+import { showAddress } from './value-types.ts';
+
+interface Checked {
+  readonly values: KeyValues;
+  readonly htpasswd: Passwords;
+  readonly settings: Settings;
+  /** Keys that hold no value to compare: their own problem is told already. */
+  readonly broken: ReadonlySet<KeyId>;
+}
+
+/** Values that are right by themselves and wrong together. */
+export function findContradictions(checked: Checked): Problem[] {
+  const rules: readonly [readonly KeyId[], (checked: Checked) => Problem[]][] = [
+    [['tlsCertificate', 'tlsKey'], checkTls],
+    [['backend', 'workers'], checkWorkers],
+    [['users', 'htpasswd'], checkNames],
+    [['users', 'htpasswd', 'userScopes'], checkScopes],
+    [['bind', 'ui'], checkAddresses],
+    [['accessToken', 'refreshToken'], checkTokens],
+    [['connections', 'connectionsPerAddress'], checkConnections],
+  ];
+  return rules.flatMap(([ids, rule]) => (ids.some((id) => checked.broken.has(id)) ? [] : rule(checked)));
+}
+
+function checkTls({ values, settings }: Checked): Problem[] {
+  if ((values.tlsCertificate === null) === (values.tlsKey === null)) return [];
+  const [set, missing]: [KeyId, KeyId] =
+    values.tlsKey === null ? ['tlsCertificate', 'tlsKey'] : ['tlsKey', 'tlsCertificate'];
+  return [
+    problem(
+      settings,
+      set,
+      `${KEYS[set].path} is set without ${KEYS[missing].path}`,
+      `set ${KEYS[missing].path} too`,
+    ),
+  ];
+}
+
+function checkWorkers({ values, settings }: Checked): Problem[] {
+  if (values.backend !== 'memory' || values.workers === 1) return [];
+  const message = `storage.backend "memory" is seen by one process only, but server.workers is ${values.workers}`;
+  return [problem(settings, 'workers', message, 'use server.workers = 1 or storage.backend = "fs"')];
+}
+
+function checkNames({ values, htpasswd, settings }: Checked): Problem[] {
+  const twice = [...htpasswd.keys()].filter((name) => values.users.has(name));
+  return twice.map((name) =>
+    problem(
+      settings,
+      'htpasswd',
+      `user "${name}" stands in the htpasswd file and in basic.users`,
+      'keep one of them',
+    ),
+  );
+}
+
+function checkScopes({ values, htpasswd, settings }: Checked): Problem[] {
+  const names = [...values.users.keys(), ...htpasswd.keys()];
+  return [...values.userScopes.keys()]
+    .filter((name) => !names.includes(name))
+    .map((name) => {
+      const meant = nearest(name, names);
+      return problem(
+        settings,
+        'userScopes',
+        `basic.scopes names user "${name}", who does not exist`,
+        meant && `did you mean ${meant}?`,
+      );
+    });
+}
+
+/** Two listeners on one port work only on two addresses of their own. */
+function checkAddresses({ values, settings }: Checked): Problem[] {
+  const { bind, ui } = values;
+  const same = bind.host === ui.host;
+  if (bind.port !== ui.port || bind.port === 0 || same || !(isWildcard(bind) || isWildcard(ui))) return [];
+  const message = `server.bind_addr ${showAddress(bind)} and server.ui_addr ${showAddress(ui)} overlap on port ${bind.port}`;
+  return [
+    problem(
+      settings,
+      settings.has('ui') ? 'ui' : 'bind',
+      message,
+      'make them equal, or give them different ports',
+    ),
+  ];
+}
+
+function isWildcard({ host }: ListenAddress): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+function checkTokens({ values, settings }: Checked): Problem[] {
+  if (values.accessToken <= values.refreshToken) return [];
+  return [
+    problem(
+      settings,
+      'accessToken',
+      'auth.access_token_lifetime is longer than auth.refresh_token_lifetime',
+      null,
+    ),
+  ];
+}
+
+function checkConnections({ values, settings }: Checked): Problem[] {
+  // With one of them left alone, the other simply caps it.
+  if (!settings.has('connections') || !settings.has('connectionsPerAddress')) return [];
+  if (values.connectionsPerAddress <= values.connections) return [];
+  return [
+    problem(
+      settings,
+      'connectionsPerAddress',
+      'limits.connections_per_address is larger than limits.connections',
+      null,
+    ),
+  ];
+}
+
+function problem(settings: Settings, id: KeyId, message: string, suggestion: string | null): Problem {
+  return { where: settings.get(id)?.source ?? KEYS[id].path, message, suggestion };
+}
