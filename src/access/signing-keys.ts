@@ -51,7 +51,7 @@ export function createSigningKeys(deps: {
     loaded = await Promise.all(
       rows
         .filter((row) => row.algorithm === SIGNING_ALGORITHM)
-        .map((row) => loaded.find((key) => key.row.keyId === row.keyId) ?? load(row)),
+        .map(async (row) => loaded.find((key) => key.row.keyId === row.keyId) ?? load(row)),
     );
   }
 
