@@ -1,0 +1,107 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BlobLocation, BlobStore, UploadId } from '../blobs/blob-store.ts';
+import { blobPushed } from '../events/events.ts';
+import type { MetaStore, MetaTransaction } from '../meta/meta-store.ts';
+import type { Digest } from '../oci/digest.ts';
+import { RegistryError } from '../oci/error-codes.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { Clock } from '../std/clock.ts';
+import { Unavailable } from '../std/unavailable.ts';
+
+/** How long a commit waits for garbage collection to finish with the same digest, in milliseconds. */
+const deletingWaitMillisMax = 2000;
+const deletingPollMillis = 50;
+
+export interface CommitDeps {
+  readonly meta: MetaStore;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly graceSeconds: number;
+}
+
+export interface CommittedBlob {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+}
+
+export interface Commit extends CommittedBlob {
+  readonly uploadId: UploadId;
+  /** Null for an upload without a row. */
+  readonly leaseToken: string | null;
+  readonly repository: RepositoryName;
+  readonly principal: string;
+}
+
+/**
+ * Makes verified staged bytes a blob that the repository serves. The order is what keeps a 201 true: claim the digest,
+ * so that garbage collection keeps away; bytes durable in the blob store; then one durable transaction. A crash in
+ * between leaves a claimed row, whose review removes the bytes again.
+ */
+export async function commitBlob(deps: CommitDeps, commit: Commit): Promise<CommittedBlob> {
+  await claim(deps, commit, deps.blobs.locate(commit.digest));
+  const stored = await deps.blobs.commit(commit.uploadId, commit.digest);
+  if (stored === null) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  await deps.meta.transaction((tx) => place(deps, { tx, commit, location: stored.location }));
+  return { digest: commit.digest, sizeBytes: commit.sizeBytes };
+}
+
+async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): Promise<void> {
+  const deadline = performance.now() + deletingWaitMillisMax;
+  for (;;) {
+    const answer = await deps.meta.transaction(
+      async (tx) => {
+        const now = deps.clock.now();
+        const claimed = await tx.blobs.claim(commit.digest, commit.sizeBytes, location, now);
+        if (claimed === 'claimed') {
+          await tx.queues.review(
+            {
+              kind: 'blob',
+              repositoryId: null,
+              digest: commit.digest,
+              reason: 'upload_committed',
+              dueAt: now + deps.graceSeconds * 1000,
+            },
+            now,
+          );
+        }
+        return claimed;
+      },
+      { durable: false },
+    );
+    if (answer === 'claimed') return;
+    if (performance.now() > deadline) throw beingCollected();
+    await sleep(deletingPollMillis);
+  }
+}
+
+async function place(
+  deps: CommitDeps,
+  step: { readonly tx: MetaTransaction; readonly commit: Commit; readonly location: BlobLocation },
+): Promise<void> {
+  const { tx, commit } = step;
+  const now = deps.clock.now();
+  const repository = await tx.repositories.ensure(commit.repository, commit.principal, now);
+  if (!(await tx.blobs.place(commit.digest, commit.sizeBytes, step.location, now))) throw beingCollected();
+  await tx.blobs.link(repository.id, commit.digest, commit.principal, now);
+  if (commit.leaseToken !== null && !(await tx.uploads.delete(commit.uploadId, commit.leaseToken))) {
+    // Cancelled or taken over while the bytes were made durable: that request decides.
+    throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  }
+  await tx.queues.review(
+    {
+      kind: 'link',
+      repositoryId: repository.id,
+      digest: commit.digest,
+      reason: 'upload_committed',
+      dueAt: now + deps.graceSeconds * 1000,
+    },
+    now,
+  );
+  await blobPushed({ tx, repository: commit.repository, principal: commit.principal, at: now }, commit);
+}
+
+function beingCollected(): Unavailable {
+  return new Unavailable('blob store', 'this blob is being removed at this moment: send it again', {
+    retryable: true,
+  });
+}

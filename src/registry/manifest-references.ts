@@ -1,0 +1,79 @@
+import type { ManifestReference, MetaTransaction, RepositoryId } from '../meta/meta-store.ts';
+import type { Digest } from '../oci/digest.ts';
+import { RegistryError } from '../oci/error-codes.ts';
+import type { ManifestReferenceDraft } from '../oci/manifest.ts';
+
+/** Missing digests that an error lists. */
+const missingListedMax = 100;
+
+export interface ResolveScope {
+  readonly tx: MetaTransaction;
+  readonly at: number;
+  /** Layers and children may be absent: mirrors of a single platform. Configs may not. */
+  readonly sparse: boolean;
+}
+
+/**
+ * Checks what a manifest points at, in the transaction that stores it, and touches it: from here until the commit garbage
+ * collection cannot take it, and after it the manifest holds it. Only what this very repository serves counts, or a
+ * manifest would be a way to read other people's blobs.
+ */
+export async function resolveReferences(
+  scope: ResolveScope,
+  repository: RepositoryId,
+  drafts: readonly ManifestReferenceDraft[],
+): Promise<readonly ManifestReference[]> {
+  const blobs = drafts.filter((draft) => draft.kind === 'config' || draft.kind === 'layer');
+  const children = drafts.filter((draft) => draft.kind === 'child');
+  const manifests = await liveManifests(scope, repository, children);
+  const unresolved = children.filter((draft) => !manifests.has(draft.target));
+  const served = await touchServed(scope, repository, [...blobs, ...unresolved]);
+
+  const isMissing = (draft: ManifestReferenceDraft): boolean => {
+    if (draft.kind === 'foreign' || draft.kind === 'subject') return false;
+    if (served.has(draft.target) || (draft.kind === 'child' && manifests.has(draft.target))) return false;
+    return draft.kind === 'config' || !scope.sparse;
+  };
+  const missing = [...new Set(drafts.filter(isMissing).map((draft) => draft.target))];
+  if (missing.length > 0) throw missingContent(missing);
+  return drafts.map((draft) => {
+    const isBlobChild = draft.kind === 'child' && !manifests.has(draft.target) && served.has(draft.target);
+    return isBlobChild ? { ...draft, kind: 'blob_child' } : draft;
+  });
+}
+
+async function liveManifests(
+  scope: ResolveScope,
+  repository: RepositoryId,
+  children: readonly ManifestReferenceDraft[],
+): Promise<ReadonlySet<Digest>> {
+  const live = new Set<Digest>();
+  for (const target of new Set(children.map((draft) => draft.target))) {
+    if ((await scope.tx.manifests.state(repository, target))?.live === true) live.add(target);
+  }
+  return live;
+}
+
+async function touchServed(
+  scope: ResolveScope,
+  repository: RepositoryId,
+  drafts: readonly ManifestReferenceDraft[],
+): Promise<ReadonlySet<Digest>> {
+  const targets = [...new Set(drafts.map((draft) => draft.target))];
+  const served = new Set<Digest>();
+  if (targets.length === 0) return served;
+  for (const digest of await scope.tx.blobs.linkedAmong(repository, targets)) {
+    if (await scope.tx.blobs.touch(digest, scope.at)) served.add(digest);
+  }
+  return served;
+}
+
+function missingContent(missing: readonly Digest[]): RegistryError {
+  const [first] = missing;
+  const others = missing.length === 1 ? '' : ` and ${missing.length - 1} more`;
+  return new RegistryError(
+    'MANIFEST_BLOB_UNKNOWN',
+    `the manifest refers to ${first}${others}, which is not in this repository: push it first`,
+    { detail: { digests: missing.slice(0, missingListedMax) } },
+  );
+}

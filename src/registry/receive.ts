@@ -1,0 +1,196 @@
+import type { BlobStore, UploadId } from '../blobs/blob-store.ts';
+import type { Upload } from '../meta/meta-store.ts';
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
+import { RegistryError } from '../oci/error-codes.ts';
+import type { Metrics } from '../telemetry/telemetry.ts';
+import { RunningDigest, type RunningDigests } from './running-digests.ts';
+import type { SpaceReserve } from './space-reserve.ts';
+
+/** Bytes after which a body of any length asks again whether there is room. */
+const spaceCheckEveryBytes = 16 * 1024 * 1024;
+
+/** The bytes of one request on their way into an upload. */
+export interface Incoming {
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** Null when the client did not say. */
+  readonly lengthBytes: number | null;
+  /** The body is known to be empty: nothing is read. */
+  readonly empty: boolean;
+  /** `Content-Range` of the chunk, where the client sent one. */
+  readonly range: { readonly start: number; readonly end: number } | null;
+  readonly signal: AbortSignal;
+}
+
+export interface ReceiveDeps {
+  readonly blobs: BlobStore;
+  readonly metrics: Pick<Metrics, 'uploadStarted' | 'uploadEnded'>;
+  readonly running: RunningDigests;
+  readonly space: SpaceReserve;
+  readonly blobBytesMax: number;
+}
+
+/** Where the upload stands after a request, failed (`error`) or not. */
+export interface Receipt {
+  readonly offsetBytes: number;
+  /** The hash over exactly `offsetBytes`; null when this process does not have it. */
+  readonly running: RunningDigest | null;
+  readonly error: unknown;
+}
+
+type ReceivingUpload = Pick<Upload, 'id' | 'algorithm' | 'offsetBytes' | 'digestSoFar' | 'hashedInRun'>;
+
+/**
+ * Appends the body at the offset of the upload. Does not throw for what goes wrong on the way: the caller has to write
+ * down where the upload stands before the client hears of it.
+ */
+export async function receive(
+  deps: ReceiveDeps,
+  request: { readonly upload: ReceivingUpload; readonly incoming: Incoming },
+): Promise<Receipt> {
+  const { upload, incoming } = request;
+  const staged = await deps.blobs.staged(upload.id);
+  if (staged === null) await deps.blobs.stage(upload.id);
+  // The row may be ahead of the bytes (power loss) or behind them (a crash in a request): the smaller one is true.
+  const offset = Math.min(upload.offsetBytes, staged?.sizeBytes ?? 0);
+  const running = deps.running.take(upload.id, upload.algorithm, offset);
+  try {
+    checkChunk(deps, { offset, incoming });
+    if (incoming.empty) {
+      if (staged !== null && staged.sizeBytes > offset)
+        await cutOff(deps, { id: upload.id, offset, incoming });
+      return { offsetBytes: offset, running, error: null };
+    }
+    await deps.space.require(incoming.lengthBytes ?? 0);
+  } catch (error) {
+    return { offsetBytes: offset, running, error };
+  }
+  deps.metrics.uploadStarted();
+  try {
+    const size = await deps.blobs.append(
+      upload.id,
+      offset,
+      metered(deps, { chunks: incoming.chunks, offset, running }),
+      incoming.signal,
+    );
+    return finishChunk(incoming, { offset, size, running });
+  } catch (error) {
+    return { ...(await standing(deps, { id: upload.id, offset, running })), error };
+  } finally {
+    deps.metrics.uploadEnded();
+  }
+}
+
+/** Reads the staged bytes again; null when they are gone or fewer than the upload has. */
+export async function stagedDigest(
+  deps: ReceiveDeps,
+  request: {
+    readonly id: UploadId;
+    readonly algorithm: DigestAlgorithm;
+    readonly sizeBytes: number;
+    readonly signal: AbortSignal;
+  },
+): Promise<Digest | null> {
+  const body = await deps.blobs.readStaged(request.id, request.signal);
+  if (body === null) return null;
+  try {
+    const running = new RunningDigest(request.algorithm);
+    for await (const chunk of body.chunks) {
+      request.signal.throwIfAborted();
+      running.update(chunk);
+    }
+    return running.bytes === request.sizeBytes ? running.digest() : null;
+  } finally {
+    await body.close();
+  }
+}
+
+/** distribution-spec, "Pushing a blob in chunks": chunks come in order, the first byte being the offset. */
+function checkChunk(
+  deps: ReceiveDeps,
+  chunk: { readonly offset: number; readonly incoming: Incoming },
+): void {
+  const { offset, incoming } = chunk;
+  const { range, lengthBytes } = incoming;
+  if (range !== null) {
+    if (range.start !== offset) {
+      throw new RegistryError(
+        'CHUNK_OUT_OF_ORDER',
+        `the chunk starts at byte ${range.start}, the upload goes on at byte ${offset}`,
+        { detail: { offset } },
+      );
+    }
+    const announced = range.end - range.start + 1;
+    if (incoming.empty || (lengthBytes !== null && lengthBytes !== announced)) {
+      throw new RegistryError('SIZE_INVALID', 'Content-Length and Content-Range do not agree');
+    }
+  }
+  const length = lengthBytes ?? (range === null ? 0 : range.end - range.start + 1);
+  if (offset + length > deps.blobBytesMax) throw tooLarge(deps.blobBytesMax);
+}
+
+/** Bytes beyond the offset are what a crashed request left: they must not become part of the blob. */
+async function cutOff(
+  deps: ReceiveDeps,
+  request: { readonly id: UploadId; readonly offset: number; readonly incoming: Incoming },
+): Promise<void> {
+  await deps.blobs.append(request.id, request.offset, nothing(), request.incoming.signal);
+}
+
+async function* nothing(): AsyncIterable<Uint8Array> {}
+
+async function* metered(
+  deps: ReceiveDeps,
+  body: {
+    readonly chunks: AsyncIterable<Uint8Array>;
+    readonly offset: number;
+    readonly running: RunningDigest | null;
+  },
+): AsyncIterable<Uint8Array> {
+  let size = body.offset;
+  let checkAt = size + spaceCheckEveryBytes;
+  for await (const chunk of body.chunks) {
+    size += chunk.byteLength;
+    if (size > deps.blobBytesMax) throw tooLarge(deps.blobBytesMax);
+    if (size >= checkAt) {
+      await deps.space.require(0);
+      checkAt = size + spaceCheckEveryBytes;
+    }
+    body.running?.update(chunk);
+    yield chunk;
+  }
+}
+
+function finishChunk(
+  incoming: Incoming,
+  chunk: { readonly offset: number; readonly size: number; readonly running: RunningDigest | null },
+): Receipt {
+  const { range } = incoming;
+  if (range !== null && chunk.size - chunk.offset !== range.end - range.start + 1) {
+    // The next append at the old offset cuts off what came.
+    return {
+      offsetBytes: chunk.offset,
+      running: null,
+      error: new RegistryError(
+        'SIZE_INVALID',
+        'the chunk does not have the length that its Content-Range says',
+      ),
+    };
+  }
+  return { offsetBytes: chunk.size, running: chunk.running, error: null };
+}
+
+/** After a broken body: what arrived counts, so that the client can go on from there. */
+async function standing(
+  deps: ReceiveDeps,
+  request: { readonly id: UploadId; readonly offset: number; readonly running: RunningDigest | null },
+): Promise<Omit<Receipt, 'error'>> {
+  const { offset, running } = request;
+  const staged = await deps.blobs.staged(request.id).catch(() => null);
+  const offsetBytes = staged === null ? 0 : staged.sizeBytes;
+  if (offsetBytes < offset) return { offsetBytes, running: null };
+  return { offsetBytes, running: running?.bytes === offsetBytes ? running : null };
+}
+
+function tooLarge(blobBytesMax: number): RegistryError {
+  return new RegistryError('BLOB_TOO_LARGE', `this registry accepts blobs of at most ${blobBytesMax} bytes`);
+}

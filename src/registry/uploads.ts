@@ -1,0 +1,258 @@
+import { randomBytes } from 'node:crypto';
+import type { BlobStore, UploadId } from '../blobs/blob-store.ts';
+import type { MetaStore, Upload } from '../meta/meta-store.ts';
+import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../oci/digest.ts';
+import { RegistryError } from '../oci/error-codes.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { Clock } from '../std/clock.ts';
+import type { Metrics } from '../telemetry/telemetry.ts';
+import { type CommittedBlob, commitBlob } from './commit-blob.ts';
+import { type Incoming, type Receipt, type ReceiveDeps, receive, stagedDigest } from './receive.ts';
+import type { RunningDigests } from './running-digests.ts';
+import type { SpaceReserve } from './space-reserve.ts';
+import type { UploadLease, UploadLeases } from './upload-leases.ts';
+
+export interface UploadDeps extends ReceiveDeps {
+  readonly meta: MetaStore;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly metrics: Pick<Metrics, 'uploadStarted' | 'uploadEnded'>;
+  readonly leases: UploadLeases;
+  readonly running: RunningDigests;
+  readonly space: SpaceReserve;
+  /** Names this run of the program: what an earlier run hashed is read again. */
+  readonly runId: string;
+  readonly blobBytesMax: number;
+  readonly uploadsOpenMax: number;
+  /** Seconds until the review queue looks at what was committed. */
+  readonly graceSeconds: number;
+}
+
+/** Whose upload: an upload is bound to its repository and its principal (distribution-spec has no such rule; Quay had to). */
+export interface UploadKey {
+  readonly id: UploadId;
+  readonly repository: RepositoryName;
+  readonly principal: string;
+}
+
+export interface UploadProgress {
+  readonly id: UploadId;
+  readonly offsetBytes: number;
+}
+
+/** 128 random bits: an id cannot be guessed, and knowing one is not enough either (`UploadKey`). */
+export function newUploadId(): UploadId {
+  return randomBytes(16).toString('hex') as UploadId;
+}
+
+export function parseUploadId(text: string): UploadId | null {
+  return /^[0-9a-f]{32}$/.test(text) ? (text as UploadId) : null;
+}
+
+export async function startUpload(
+  deps: UploadDeps,
+  request: {
+    readonly repository: RepositoryName;
+    readonly principal: string;
+    readonly algorithm: DigestAlgorithm;
+  },
+): Promise<UploadProgress> {
+  await deps.space.require(0);
+  const id = newUploadId();
+  const now = deps.clock.now();
+  await deps.meta.transaction(
+    async (tx) => {
+      if ((await tx.uploads.count()) >= deps.uploadsOpenMax) {
+        throw new RegistryError('TOOMANYREQUESTS', 'too many uploads are open: finish or cancel some first', {
+          retryAfterSeconds: 30,
+        });
+      }
+      await tx.uploads.insert({
+        id,
+        ...request,
+        offsetBytes: 0,
+        digestSoFar: null,
+        hashedInRun: null,
+        startedAt: now,
+        expiresAt: deps.leases.expiresAt(),
+      });
+    },
+    { durable: false },
+  );
+  await deps.blobs.stage(id);
+  return { id, offsetBytes: 0 };
+}
+
+export async function uploadStatus(deps: UploadDeps, key: UploadKey): Promise<UploadProgress> {
+  const upload = await findOwn(deps, key);
+  const staged = await deps.blobs.staged(key.id);
+  return { id: key.id, offsetBytes: Math.min(upload.offsetBytes, staged?.sizeBytes ?? 0) };
+}
+
+export async function appendToUpload(
+  deps: UploadDeps,
+  key: UploadKey,
+  incoming: Incoming,
+): Promise<UploadProgress> {
+  await findOwn(deps, key);
+  return deps.leases.hold(key.id, incoming.signal, async (lease) => {
+    const receipt = await receiveOrGiveUp(deps, lease, incoming);
+    await release(deps, lease, receipt);
+    return { id: key.id, offsetBytes: receipt.offsetBytes };
+  });
+}
+
+/** Takes the last bytes (if any come), compares the digest and makes the upload a blob of the repository. */
+export async function finishUpload(
+  deps: UploadDeps,
+  key: UploadKey,
+  request: { readonly digest: Digest; readonly incoming: Incoming },
+): Promise<CommittedBlob> {
+  await findOwn(deps, key);
+  return deps.leases.hold(key.id, request.incoming.signal, async (lease) => {
+    const receipt = await receiveOrGiveUp(deps, lease, request.incoming);
+    try {
+      const actual = await digestOfUpload(deps, lease, { ...request, receipt });
+      if (actual !== request.digest) throw wrongDigest(request.digest, actual);
+      const committed = await commitBlob(deps, {
+        uploadId: key.id,
+        leaseToken: lease.token,
+        repository: key.repository,
+        principal: key.principal,
+        digest: request.digest,
+        sizeBytes: receipt.offsetBytes,
+      });
+      deps.running.forget(key.id);
+      return committed;
+    } catch (error) {
+      await giveUp(deps, lease, { ...receipt, error });
+      throw error;
+    }
+  });
+}
+
+/** One request with everything in it (`POST ?digest=`): no row, so nothing to resume. */
+export async function pushWholeBlob(
+  deps: UploadDeps,
+  request: {
+    readonly repository: RepositoryName;
+    readonly principal: string;
+    readonly digest: Digest;
+    readonly incoming: Incoming;
+  },
+): Promise<CommittedBlob> {
+  const id = newUploadId();
+  await deps.blobs.stage(id);
+  try {
+    const receipt = await receive(deps, {
+      upload: {
+        id,
+        algorithm: digestAlgorithm(request.digest),
+        offsetBytes: 0,
+        digestSoFar: null,
+        hashedInRun: null,
+      },
+      incoming: request.incoming,
+    });
+    if (receipt.error !== null) throw receipt.error;
+    const actual = receipt.running?.digest() ?? request.digest;
+    if (actual !== request.digest) throw wrongDigest(request.digest, actual);
+    return await commitBlob(deps, {
+      uploadId: id,
+      leaseToken: null,
+      repository: request.repository,
+      principal: request.principal,
+      digest: request.digest,
+      sizeBytes: receipt.offsetBytes,
+    });
+  } catch (error) {
+    await deps.blobs.discard(id).catch(() => {});
+    throw error;
+  }
+}
+
+export async function cancelUpload(deps: UploadDeps, key: UploadKey, signal: AbortSignal): Promise<void> {
+  await findOwn(deps, key);
+  await deps.leases.hold(key.id, signal, (lease) => drop(deps, lease));
+}
+
+async function findOwn(deps: UploadDeps, key: UploadKey): Promise<Upload> {
+  const upload = await deps.meta.read.uploads.find(key.id);
+  if (upload === null || upload.repository !== key.repository || upload.principal !== key.principal) {
+    throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  }
+  return upload;
+}
+
+/** Receives; on failure what arrived is noted in the row. */
+async function receiveOrGiveUp(deps: UploadDeps, lease: UploadLease, incoming: Incoming): Promise<Receipt> {
+  const signal = AbortSignal.any([incoming.signal, lease.signal]);
+  const receipt = await receive(deps, { upload: lease.upload, incoming: { ...incoming, signal } });
+  if (receipt.error === null) return receipt;
+  await giveUp(deps, lease, receipt);
+  throw receipt.error;
+}
+
+/** A failed request lets the upload go, or drops it when it can never succeed. */
+async function giveUp(deps: UploadDeps, lease: UploadLease, receipt: Receipt): Promise<void> {
+  const code = receipt.error instanceof RegistryError ? receipt.error.code : null;
+  const hopeless = code === 'BLOB_TOO_LARGE' || code === 'DIGEST_INVALID' || code === 'BLOB_UPLOAD_UNKNOWN';
+  if (hopeless) await drop(deps, lease);
+  else await release(deps, lease, receipt);
+}
+
+async function digestOfUpload(
+  deps: UploadDeps,
+  lease: UploadLease,
+  request: { readonly digest: Digest; readonly incoming: Incoming; readonly receipt: Receipt },
+): Promise<Digest> {
+  const { receipt } = request;
+  const algorithm = digestAlgorithm(request.digest);
+  if (receipt.running !== null && receipt.running.algorithm === algorithm) return receipt.running.digest();
+  const { upload } = lease;
+  const hashed =
+    upload.hashedInRun === deps.runId &&
+    upload.algorithm === algorithm &&
+    upload.offsetBytes === receipt.offsetBytes;
+  if (hashed && upload.digestSoFar !== null) return upload.digestSoFar;
+  const signal = AbortSignal.any([request.incoming.signal, lease.signal]);
+  const digest = await stagedDigest(deps, {
+    id: upload.id,
+    algorithm,
+    sizeBytes: receipt.offsetBytes,
+    signal,
+  });
+  if (digest === null) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  return digest;
+}
+
+async function release(deps: UploadDeps, lease: UploadLease, receipt: Receipt): Promise<void> {
+  const { upload } = lease;
+  const unchanged = receipt.offsetBytes === upload.offsetBytes;
+  if (receipt.running !== null) deps.running.keep(upload.id, receipt.running);
+  const held = await deps.meta.transaction(
+    (tx) =>
+      tx.uploads.release(upload.id, lease.token, {
+        offsetBytes: receipt.offsetBytes,
+        digestSoFar: receipt.running?.digest() ?? (unchanged ? upload.digestSoFar : null),
+        hashedInRun: receipt.running !== null ? deps.runId : unchanged ? upload.hashedInRun : null,
+        expiresAt: deps.leases.expiresAt(),
+      }),
+    { durable: false },
+  );
+  if (!held) deps.running.forget(upload.id);
+  if (!held && receipt.error === null) throw new RegistryError('UPLOAD_BUSY');
+}
+
+async function drop(deps: UploadDeps, lease: UploadLease): Promise<void> {
+  deps.running.forget(lease.upload.id);
+  const { id } = lease.upload;
+  const ours = await deps.meta.transaction((tx) => tx.uploads.delete(id, lease.token), { durable: false });
+  if (ours) await deps.blobs.discard(id);
+}
+
+function wrongDigest(expected: Digest, actual: Digest): RegistryError {
+  return new RegistryError('DIGEST_INVALID', 'the uploaded bytes do not have the digest that was given', {
+    detail: { expected, actual },
+  });
+}
