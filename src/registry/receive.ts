@@ -34,7 +34,7 @@ export interface Receipt {
   readonly offsetBytes: number;
   /** The hash over exactly `offsetBytes`; null when this process does not have it. */
   readonly running: RunningDigest | null;
-  readonly error: unknown;
+  readonly error: Error | null;
 }
 
 type ReceivingUpload = Pick<Upload, 'id' | 'algorithm' | 'offsetBytes' | 'digestSoFar' | 'hashedInRun'>;
@@ -62,7 +62,7 @@ export async function receive(
     }
     await deps.space.require(incoming.lengthBytes ?? 0);
   } catch (error) {
-    return { offsetBytes: offset, running, error };
+    return { offsetBytes: offset, running, error: toError(error) };
   }
   deps.metrics.uploadStarted();
   try {
@@ -74,7 +74,7 @@ export async function receive(
     );
     return finishChunk(incoming, { offset, size, running });
   } catch (error) {
-    return { ...(await standing(deps, { id: upload.id, offset, running })), error };
+    return { ...(await standing(deps, { id: upload.id, offset, running })), error: toError(error) };
   } finally {
     deps.metrics.uploadEnded();
   }
@@ -193,4 +193,9 @@ async function standing(
 
 function tooLarge(blobBytesMax: number): RegistryError {
   return new RegistryError('BLOB_TOO_LARGE', `this registry accepts blobs of at most ${blobBytesMax} bytes`);
+}
+
+/** An abort may carry any reason. */
+export function toError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error('the request was aborted', { cause: thrown });
 }

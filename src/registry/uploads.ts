@@ -7,7 +7,7 @@ import type { RepositoryName } from '../oci/name.ts';
 import type { Clock } from '../std/clock.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
 import { type CommittedBlob, commitBlob } from './commit-blob.ts';
-import { type Incoming, type Receipt, type ReceiveDeps, receive, stagedDigest } from './receive.ts';
+import { type Incoming, type Receipt, type ReceiveDeps, receive, stagedDigest, toError } from './receive.ts';
 import type { RunningDigests } from './running-digests.ts';
 import type { SpaceReserve } from './space-reserve.ts';
 import type { UploadLease, UploadLeases } from './upload-leases.ts';
@@ -125,7 +125,7 @@ export async function finishUpload(
       deps.running.forget(key.id);
       return committed;
     } catch (error) {
-      await giveUp(deps, lease, { ...receipt, error });
+      await giveUp(deps, lease, { ...receipt, error: toError(error) });
       throw error;
     }
   });

@@ -11,7 +11,8 @@ export const catalog: Handler<'catalog'> = async (desk, call) => {
   const page = await listRepositories(desk.registry, {
     limit,
     after: query.after,
-    mayPull: (repository) => desk.guard.may(call.caller, 'pull', repository) === 'yes',
+    // A token for the catalog names no repositories: what its owner may pull is what counts.
+    mayPull: (repository) => desk.guard.may(call.caller, 'pull', repository) !== 'no',
     signal: call.signal,
   });
   const last = page.repositories.at(-1);

@@ -173,7 +173,7 @@ export function createV2(deps: {
         handle: async (call) => {
           if (repository !== null) checkNamespace(namespaces, call);
           // The kind picked both the endpoint and the shape of the route.
-          return endpoint.handle(desk, call, parseArgument(raw) as never);
+          return endpoint.handle(desk, call, parseArgument(raw));
         },
       };
     },
