@@ -3,12 +3,11 @@ import type { ListenAddress } from './config.ts';
 import type { Problem } from './config-error.ts';
 import { KEYS, type KeyId, type KeyValues } from './keys.ts';
 import type { Settings } from './settings.ts';
-import type { Passwords } from './users.ts';
 import { showAddress } from './value-types.ts';
 
 interface Checked {
   readonly values: KeyValues;
-  readonly htpasswd: Passwords;
+  readonly htpasswd: ReadonlySet<string>;
   readonly settings: Settings;
   /** Keys that hold no value to compare: their own problem is told already. */
   readonly broken: ReadonlySet<KeyId>;
@@ -49,7 +48,7 @@ function checkWorkers({ values, settings }: Checked): Problem[] {
 }
 
 function checkNames({ values, htpasswd, settings }: Checked): Problem[] {
-  const twice = [...htpasswd.keys()].filter((name) => values.users.has(name));
+  const twice = [...htpasswd].filter((name) => values.users.has(name));
   return twice.map((name) =>
     problem(
       settings,
@@ -61,7 +60,7 @@ function checkNames({ values, htpasswd, settings }: Checked): Problem[] {
 }
 
 function checkScopes({ values, htpasswd, settings }: Checked): Problem[] {
-  const names = [...values.users.keys(), ...htpasswd.keys()];
+  const names = [...values.users.keys(), ...htpasswd];
   return [...values.userScopes.keys()]
     .filter((name) => !names.includes(name))
     .map((name) => {

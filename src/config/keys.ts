@@ -236,7 +236,7 @@ export const KEYS = {
     env: ['DRIFT_HTPASSWD_FILE'],
     type: path<string | null>(),
     fallback: () => null,
-    doc: 'More people, from a file as `htpasswd -B` writes it (bcrypt; argon2 too).',
+    doc: 'More people, from a file as `htpasswd -B` writes it (bcrypt). They may pull, push and delete everywhere but are no administrators, unless `basic.scopes` names them.',
     reloads: true,
   }),
   userScopes: key<UserScopes>({

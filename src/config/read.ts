@@ -108,20 +108,21 @@ function resolveValues({ settings, cwd, broken }: Collector): KeyValues {
   };
 }
 
-function readHtpasswd(into: Collector, values: KeyValues): Passwords {
-  if (values.htpasswd === null) return new Map();
+/** The names in the htpasswd file; its hashes are read again where they are checked. */
+function readHtpasswd(into: Collector, values: KeyValues): ReadonlySet<string> {
+  if (values.htpasswd === null) return new Set();
   const source = into.settings.get('htpasswd')?.source ?? KEYS.htpasswd.path;
   try {
-    const { users, problems } = parseHtpasswd(readText(values.htpasswd));
+    const { names, problems } = parseHtpasswd(readText(values.htpasswd));
     for (const { line, message } of problems) {
       into.problems.push({ where: `${values.htpasswd}:${line}`, message, suggestion: null });
     }
-    return users;
+    return names;
   } catch (error) {
     const message = `cannot read the htpasswd file ${values.htpasswd}: ${readFailure(error)}`;
     into.problems.push({ where: source, message, suggestion: null });
     into.broken.add('htpasswd');
-    return new Map();
+    return new Set();
   }
 }
 
@@ -156,8 +157,9 @@ function listSources({ settings }: Collector, values: KeyValues): Source[] {
   }));
 }
 
-function buildConfig(values: KeyValues, htpasswd: Passwords): Config {
-  const passwords = new Map([...values.users, ...htpasswd]);
+function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
+  // People of the htpasswd file are read where they are checked; here are those that this configuration gives scopes.
+  const names = [...values.users.keys(), ...[...htpasswd].filter((name) => values.userScopes.has(name))];
   const { tlsCertificate, tlsKey } = values;
   return {
     server: {
@@ -182,7 +184,7 @@ function buildConfig(values: KeyValues, htpasswd: Passwords): Config {
     auth: {
       mode: values.authMode,
       anonymousPull: values.anonymousPull,
-      users: [...passwords.keys()].map((name) => ({ name, scopes: values.userScopes.get(name) ?? null })),
+      users: names.map((name) => ({ name, scopes: values.userScopes.get(name) ?? null })),
       htpasswdFile: values.htpasswd,
       accessTokenSeconds: values.accessToken,
       refreshTokenSeconds: values.refreshToken,
@@ -192,7 +194,7 @@ function buildConfig(values: KeyValues, htpasswd: Passwords): Config {
     registry: { sparseIndexes: values.sparseIndexes, deletes: values.deletes },
     limits: buildLimits(values),
     logging: { filter: values.logFilter, format: values.logFormat },
-    secrets: { passwords },
+    secrets: { passwords: values.users },
   };
 }
 

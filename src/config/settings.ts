@@ -129,7 +129,7 @@ export function takeFlag(
   flag: { readonly name: string; readonly value: string | undefined },
 ): void {
   if (flag.value === undefined) return;
-  const spelling: Spelling = { id, type: KEYS[id].type as ValueType<unknown>, fromFile: false, rank: 0 };
+  const spelling: Spelling = { id, type: KEYS[id].type, fromFile: false, rank: 0 };
   take(into, { spelling, name: flag.name, where: flag.name, raw: flag.value, isText: true });
 }
 

@@ -9,7 +9,10 @@ export type UserScopes = ReadonlyMap<string, readonly string[]>;
 const ARGON2 =
   /^\$argon2(?:id|i|d)\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$[A-Za-z0-9+/]{8,}\$[A-Za-z0-9+/]{16,}$/;
 const ARGON2_MEMORY_KIB_MAX = 1_048_576;
-const BCRYPT = /^\$2[abxy]\$(\d{2})\$[./A-Za-z0-9]{53}$/;
+const ARGON2_PASSES_MAX = 64;
+/** As many as the login accepts. */
+const PASSWORD_LENGTH_MAX = 1024;
+const BCRYPT = /^\$2[aby]\$(0[4-9]|1\d)\$[./A-Za-z0-9]{53}$/;
 const BCRYPT_COST_MAX = 17;
 const OTHER_HASH = /^(\$(1|5|6|y|7|apr1|scrypt|pbkdf2[^$]*)\$|\{[A-Z0-9]+\})/;
 
@@ -43,31 +46,29 @@ export function userScopes(): ValueType<UserScopes> {
   };
 }
 
-/** Lines of an htpasswd file: `name:hash` with bcrypt or argon2; other kinds are refused with their line. */
+/** Names in an htpasswd file, and the lines that are no `name:hash` with a bcrypt hash. */
 export function parseHtpasswd(content: string): {
-  readonly users: Passwords;
-  readonly problems: readonly { line: number; message: string }[];
+  readonly names: ReadonlySet<string>;
+  readonly problems: readonly { readonly line: number; readonly message: string }[];
 } {
-  const found = new Map<string, string>();
+  const names = new Set<string>();
   const problems: { line: number; message: string }[] = [];
-  content.split(/\r?\n/).forEach((text, index) => {
+  content.split('\n').forEach((text, index) => {
     const line = text.trim();
     if (line === '' || line.startsWith('#')) return;
     try {
       const [name, secret] = readUser(line);
-      if (secretKind(secret) === 'plain') {
-        throw new ValueError(
-          `the entry of "${name}" is not a bcrypt or argon2 hash (make one with htpasswd -B)`,
-        );
+      if (!isBcrypt(secret)) {
+        throw new ValueError(`the entry of "${name}" is not a bcrypt hash (make one with htpasswd -B)`);
       }
-      if (found.has(name)) throw new ValueError(`user "${name}" is listed twice`);
-      found.set(name, secret);
+      if (names.has(name)) throw new ValueError(`user "${name}" is listed twice`);
+      names.add(name);
     } catch (error) {
       if (!(error instanceof ValueError)) throw error;
       problems.push({ line: index + 1, message: error.message });
     }
   });
-  return { users: found, problems };
+  return { names, problems };
 }
 
 function secretKind(secret: string): 'plain' | 'argon2' | 'bcrypt' {
@@ -123,6 +124,9 @@ function readUser(entry: string): [string, string] {
     );
   }
   if (secret === '') throw new ValueError(`user "${name}" has an empty password`);
+  if (secret.length > PASSWORD_LENGTH_MAX) {
+    throw new ValueError(`the password of user "${name}" is longer than ${PASSWORD_LENGTH_MAX} characters`);
+  }
   checkSecret(name, secret);
   return [name, secret];
 }
@@ -132,8 +136,8 @@ function checkSecret(name: string, secret: string): void {
     const match = ARGON2.exec(secret);
     if (!match)
       throw new ValueError(`the argon2 hash of user "${name}" is not a complete PHC string with v=19`);
-    if (Number(match[1]) > ARGON2_MEMORY_KIB_MAX)
-      throw new ValueError(`the argon2 hash of user "${name}" asks for more than 1 GiB`);
+    if (Number(match[1]) > ARGON2_MEMORY_KIB_MAX || Number(match[2]) > ARGON2_PASSES_MAX)
+      throw new ValueError(`the argon2 hash of user "${name}" asks for more than 1 GiB or 64 passes`);
   } else if (isBcrypt(secret)) {
     const match = BCRYPT.exec(secret);
     if (!match) throw new ValueError(`the bcrypt hash of user "${name}" is not complete`);

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { formatByteSize, parseByteSize } from '../std/byte-size.ts';
 import { formatDuration, parseDuration } from '../std/duration.ts';
+import { globIsValid } from '../std/glob.ts';
 import type { ListenAddress } from './config.ts';
 import { ValueError } from './value-error.ts';
 
@@ -171,15 +172,21 @@ export function readBlock(item: string): string {
   return `${host}/${length}`;
 }
 
-/** A glob over repository names: `*` within a component, `**` across them. */
+/** A glob over repository names: lower case, as these are. */
 export function readRepositoryGlob(item: string): string {
-  if (/^[a-z0-9*?][a-z0-9._*?/-]*$/.test(item) && !item.includes('//') && item.length <= 255) return item;
+  if (/^[a-z0-9*?][a-z0-9._*?/-]*$/.test(item) && !item.includes('//')) return checkedGlob(item);
   return fail('must hold repository names or globs such as "ghost/demo" or "team/**"', item);
 }
 
 export function readTagGlob(item: string): string {
-  if (/^[A-Za-z0-9_*?][A-Za-z0-9._*?-]{0,127}$/.test(item)) return item;
+  if (/^[A-Za-z0-9_*?][A-Za-z0-9._*?-]{0,127}$/.test(item)) return checkedGlob(item);
   return fail('must hold tags or globs such as "release" or "v*"', item);
+}
+
+function checkedGlob(item: string): string {
+  const problem = globIsValid(item);
+  if (problem !== null) throw new ValueError(`${problem} ("${item.slice(0, 80)}")`);
+  return item;
 }
 
 export function fail(message: string, raw: unknown): never {
