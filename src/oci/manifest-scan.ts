@@ -8,6 +8,8 @@ import { DESCRIPTOR_KEYS, manifestInvalid, quote } from './descriptor.ts';
 
 /** Objects and lists within each other. Real manifests need five. */
 export const MANIFEST_DEPTH_MAX = 64;
+/** Members and elements over all objects and lists: 4 MiB can hold a million, which would keep everyone waiting. */
+export const MANIFEST_VALUES_MAX = 200_000;
 
 export const MANIFEST_KEYS = [
   'schemaVersion',
@@ -49,12 +51,13 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
 /**
- * Throws `MANIFEST_INVALID` for repeated keys, keys in another case and deep nesting. Text that is not JSON is no concern of
- * the scan, which only must end: `JSON.parse` refuses it afterwards.
+ * Throws `MANIFEST_INVALID` for repeated keys, keys in another case, deep nesting and too many values. Text that is not
+ * JSON is no concern of the scan, which only must end: `JSON.parse` refuses it afterwards.
  */
 export function scanManifest(text: string): void {
   const stack: Frame[] = [];
   let index = 0;
+  let values = 0;
   while (index < text.length) {
     const frame = stack.at(-1);
     switch (text.charCodeAt(index)) {
@@ -69,6 +72,7 @@ export function scanManifest(text: string): void {
         if (stack.length === MANIFEST_DEPTH_MAX) {
           throw manifestInvalid(`the manifest nests deeper than ${MANIFEST_DEPTH_MAX} levels`);
         }
+        values += 1;
         stack.push(openFrame(frame, text.charCodeAt(index) === OPEN_BRACE));
         break;
       case CLOSE_BRACE:
@@ -76,8 +80,12 @@ export function scanManifest(text: string): void {
         stack.pop();
         break;
       case COMMA:
+        values += 1;
         if (frame !== undefined) frame.expectsKey = frame.isObject;
         break;
+    }
+    if (values > MANIFEST_VALUES_MAX) {
+      throw manifestInvalid(`the manifest holds more than ${MANIFEST_VALUES_MAX} values`);
     }
     index += 1;
   }
