@@ -8,7 +8,7 @@ import { CONFIG_FILE_ENV, KEYS, type Key, type KeyId, type KeyValues } from './k
 import { locateKeys } from './locate-keys.ts';
 import { foreignTargets } from './log-filter.ts';
 import { type Collector, collectEnv, collectToml, readFailure, readText, takeFlag } from './settings.ts';
-import { isArgon2, isBcrypt, type Passwords, parseHtpasswd } from './users.ts';
+import { isArgon2, isBcrypt, parseHtpasswd } from './users.ts';
 import { weakness } from './weak-passwords.ts';
 
 export interface ConfigInput {

@@ -184,11 +184,12 @@ function reportUnknownEnv(into: Collector, name: string, value: string): void {
     report(into, { where: name, message: refused.reason, suggestion: 'remove it' });
     return;
   }
-  const meant = nearest(name, [...envNames.keys(), CONFIG_FILE_ENV]);
+  const names = [...envNames.keys(), CONFIG_FILE_ENV];
+  const meant = nearest(name, names) ?? names.find((known) => known.startsWith(`${name}_`));
   report(into, {
     where: name,
     message: 'unknown environment name',
-    suggestion: meant && `did you mean ${meant}?`,
+    suggestion: meant === undefined ? null : `did you mean ${meant}?`,
   });
 }
 

@@ -135,7 +135,7 @@ export function list(describe: string, readItem: (item: string) => string): Valu
   };
 }
 
-export function splitItems(value: string): string[] {
+function splitItems(value: string): string[] {
   return value.split(/[,\n]/).filter((item) => item.trim() !== '');
 }
 

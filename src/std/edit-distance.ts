@@ -1,5 +1,5 @@
 /** Levenshtein distance: how many letters must be added, dropped or changed to make `to` of `from`. */
-export function editDistance(from: string, to: string): number {
+function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);
   for (let i = 1; i <= from.length; i++) {
     const next = [i];
