@@ -1,0 +1,45 @@
+import type { Socket } from 'node:net';
+
+/** What node's parser refused before there was a request: answered in the same form as every other error. */
+export function answerClientError(error: Error & { code?: string }, socket: Socket): number | null {
+  // A reply may be under way on this socket: two answers to one request must not be.
+  const busy =
+    '_httpMessage' in socket && (socket._httpMessage as { headersSent: boolean } | null)?.headersSent;
+  if (error.code === 'ECONNRESET' || !socket.writable || busy) {
+    socket.destroy();
+    return null;
+  }
+  const { status, phrase, message } = REFUSALS.get(error.code ?? '') ?? MALFORMED;
+  const body = JSON.stringify({ errors: [{ code: 'UNSUPPORTED', message, detail: null }] });
+  socket.end(
+    `HTTP/1.1 ${status} ${phrase}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n` +
+      `Docker-Distribution-Api-Version: registry/2.0\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n${body}`,
+  );
+  // The client may go on sending what nobody can read any more.
+  setTimeout(() => socket.destroy(), CLOSE_MILLISECONDS_MAX).unref();
+  return status;
+}
+
+const CLOSE_MILLISECONDS_MAX = 2000;
+
+interface Refusal {
+  readonly status: number;
+  readonly phrase: string;
+  readonly message: string;
+}
+
+const MALFORMED: Refusal = { status: 400, phrase: 'Bad Request', message: 'the request is not valid HTTP' };
+const REFUSALS: ReadonlyMap<string, Refusal> = new Map([
+  [
+    'HPE_HEADER_OVERFLOW',
+    { status: 431, phrase: 'Request Header Fields Too Large', message: 'the request headers are too large' },
+  ],
+  [
+    'HPE_CHUNK_EXTENSIONS_OVERFLOW',
+    { status: 413, phrase: 'Payload Too Large', message: 'the chunk extensions are too large' },
+  ],
+  [
+    'ERR_HTTP_REQUEST_TIMEOUT',
+    { status: 408, phrase: 'Request Timeout', message: 'the request headers took too long' },
+  ],
+]);

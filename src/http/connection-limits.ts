@@ -1,0 +1,56 @@
+import type { Server, Socket } from 'node:net';
+import { createAddressSet } from './base-url.ts';
+
+/** All limits hold for one process: workers count apart. */
+export interface ConnectionLimits {
+  readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
+  /** Proxies that carry many clients over one address. The machine itself is always among them. */
+  readonly trustedClientProxies: readonly string[];
+}
+
+/** One counter over all listeners of a process. */
+export class ConnectionCount {
+  readonly #limits: ConnectionLimits;
+  readonly #exempt: ReturnType<typeof createAddressSet>;
+  readonly #perAddress = new Map<string, number>();
+  #total = 0;
+
+  constructor(limits: ConnectionLimits) {
+    this.#limits = limits;
+    this.#exempt = createAddressSet(['127.0.0.0/8', '::1', ...limits.trustedClientProxies]);
+  }
+
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Refuses what is over a limit before a byte of it is read. */
+  watch(server: Server): void {
+    server.prependListener('connection', (socket: Socket) => {
+      const address = socket.remoteAddress ?? '';
+      if (!this.#admit(address)) {
+        // No TLS or HTTP is spoken yet and none can be afforded: the reset is the answer.
+        socket.resetAndDestroy();
+        return;
+      }
+      socket.once('close', () => this.#release(address));
+    });
+  }
+
+  #admit(address: string): boolean {
+    const here = this.#perAddress.get(address) ?? 0;
+    if (this.#total >= this.#limits.connectionsMax) return false;
+    if (here >= this.#limits.connectionsPerAddressMax && !this.#exempt.has(address)) return false;
+    this.#total += 1;
+    this.#perAddress.set(address, here + 1);
+    return true;
+  }
+
+  #release(address: string): void {
+    this.#total -= 1;
+    const left = (this.#perAddress.get(address) ?? 1) - 1;
+    if (left === 0) this.#perAddress.delete(address);
+    else this.#perAddress.set(address, left);
+  }
+}
