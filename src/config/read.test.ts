@@ -77,6 +77,7 @@ const WRONG: readonly (readonly [setting: string, message: RegExp])[] = [
   ['DRIFT_TRUSTED_PROXIES=10.0.0.0/33', /address blocks/],
   ['retention.immutable_tags = "a b"', /must hold tags or globs/],
   ['auth.anonymous_pull = ["Team/*"]', /must hold repository names or globs/],
+  ['tls.key_file = "-----BEGIN PRIVATE KEY-----"', /the path of a file, not its content$/],
   ['DRIFT_LOG=loud', /must be a level/],
   ['RUST_LOG=drift=loud', /must name levels/],
   ['DRIFT_USERS=admin', /name:password/],

@@ -27,7 +27,7 @@ export function text(): ValueType<string> {
 }
 
 export function path<T extends string | null = string>(): ValueType<T> {
-  const type = stringType<T>({ describe: 'path', read: (value) => nonEmpty(value) as T, show: showOrNone });
+  const type = stringType<T>({ describe: 'path', read: (value) => readPath(value) as T, show: showOrNone });
   return { ...type, isPath: true };
 }
 
@@ -212,6 +212,12 @@ function stringType<T>(options: {
     fromToml: (raw) => read(typeof raw === 'string' ? raw : fail('must be a string in quotes', raw)),
     show,
   };
+}
+
+/** A key pasted where its file belongs is refused without being shown. */
+function readPath(value: string): string {
+  if (/[\n\0]|-----BEGIN/.test(value)) throw new ValueError('must be the path of a file, not its content');
+  return nonEmpty(value);
 }
 
 function nonEmpty(value: string): string {
