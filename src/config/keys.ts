@@ -22,7 +22,7 @@ import {
 } from './value-types.ts';
 
 /** Another name of a key whose value is written otherwise there: its unit stands in its name. */
-export interface ConvertedName<T> {
+interface ConvertedName<T> {
   readonly path: string | null;
   readonly env: string | null;
   readonly type: ValueType<T>;

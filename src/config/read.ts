@@ -18,7 +18,7 @@ export interface ConfigInput {
 }
 
 /** Where one key's value came from, and the value as `config show` prints it: without secrets. */
-export interface Source {
+interface Source {
   readonly key: string;
   readonly shown: string;
   readonly source: string;

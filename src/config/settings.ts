@@ -9,7 +9,7 @@ import { ValueError } from './value-error.ts';
 import type { ValueType } from './value-types.ts';
 
 /** One value that was set somewhere. */
-export interface Setting {
+interface Setting {
   readonly value: unknown;
   /** `drift.toml:12`, `DRIFT_USERS`, `--bind`, `default`. */
   readonly source: string;
