@@ -225,7 +225,11 @@ export interface BlobReads {
   /** Of `digests`, those that the repository links and that are present. */
   linkedAmong(repository: RepositoryId, digests: readonly Digest[]): Promise<ReadonlySet<Digest>>;
   /** Repositories that link a present blob, in byte order after `after`: automatic content discovery filters them. */
-  repositoriesLinking(digest: Digest, after: string | null, limit: number): Promise<readonly RepositoryName[]>;
+  repositoriesLinking(
+    digest: Digest,
+    after: string | null,
+    limit: number,
+  ): Promise<readonly RepositoryName[]>;
   /** Every blob row in key order, for fsck. */
   scan(after: Digest | null, limit: number): Promise<readonly StoredBlobRow[]>;
   /** Every link in key order, for fsck; `blob` is null when the blob has no row. */
@@ -244,7 +248,12 @@ export interface BlobWrites {
    * Before bytes are placed: makes the row (`placing`) or touches the one that is there, so that garbage collection keeps
    * its hands off for a grace period. `deleting` means that collection is at work: wait and claim again.
    */
-  claim(digest: Digest, sizeBytes: number, location: BlobLocation, at: number): Promise<'claimed' | 'deleting'>;
+  claim(
+    digest: Digest,
+    sizeBytes: number,
+    location: BlobLocation,
+    at: number,
+  ): Promise<'claimed' | 'deleting'>;
   /** After the bytes are durable: `present`, touched. False when the row is gone or `deleting`: the bytes may be, too. */
   place(digest: Digest, sizeBytes: number, location: BlobLocation, at: number): Promise<boolean>;
   /** Touches a present blob; false when it is not present. */
@@ -375,7 +384,10 @@ export interface OutboxEvent {
 
 export interface QueueReads {
   reviews(query: { readonly dueBefore: number | null; readonly limit: number }): Promise<readonly Review[]>;
-  events(query: { readonly afterId: number; readonly limit: number }): Promise<readonly (OutboxEvent & { readonly id: number })[]>;
+  events(query: {
+    readonly afterId: number;
+    readonly limit: number;
+  }): Promise<readonly (OutboxEvent & { readonly id: number })[]>;
 }
 
 export interface QueueWrites {

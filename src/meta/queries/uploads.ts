@@ -1,0 +1,158 @@
+import type { Kysely } from 'kysely';
+import type { UploadId } from '../../blobs/blob-store.ts';
+import type { DigestAlgorithm } from '../../oci/digest.ts';
+import type { RepositoryName } from '../../oci/name.ts';
+import { digestFromBytesOrNull, digestToBytes } from '../digest-bytes.ts';
+import type * as contract from '../meta-store.ts';
+import type { Database, UploadTable } from '../schema.ts';
+import { pagesOf } from './pages.ts';
+
+export class UploadReads implements contract.UploadReads {
+  protected readonly db: Kysely<Database>;
+
+  constructor(db: Kysely<Database>) {
+    this.db = db;
+  }
+
+  async find(id: UploadId): Promise<contract.Upload | null> {
+    const row = await this.db.selectFrom('uploads').selectAll().where('id', '=', id).executeTakeFirst();
+    return row === undefined ? null : uploadFromRow(row);
+  }
+
+  async expired(at: number, limit: number): Promise<readonly contract.Upload[]> {
+    const rows = await this.db
+      .selectFrom('uploads')
+      .selectAll()
+      .where('expires_at', '<=', at)
+      .where((eb) => eb.or([eb('lease_token', 'is', null), eb('lease_until', '<=', at)]))
+      .orderBy('expires_at')
+      .orderBy('id')
+      .limit(limit)
+      .execute();
+    return rows.map(uploadFromRow);
+  }
+
+  async known(ids: readonly UploadId[]): Promise<ReadonlySet<UploadId>> {
+    const known = new Set<UploadId>();
+    for (const page of pagesOf(ids)) {
+      const rows = await this.db.selectFrom('uploads').select('id').where('id', 'in', page).execute();
+      for (const row of rows) known.add(row.id as UploadId);
+    }
+    return known;
+  }
+
+  /** Counts rows one by one; `uploadsOpenMax` bounds them. */
+  async count(): Promise<number> {
+    const row = await this.db
+      .selectFrom('uploads')
+      .select((eb) => eb.fn.countAll<number | string>().as('count'))
+      .executeTakeFirstOrThrow();
+    return Number(row.count);
+  }
+}
+
+export class UploadQueries extends UploadReads implements contract.UploadWrites {
+  async insert(upload: contract.Upload): Promise<void> {
+    await this.db
+      .insertInto('uploads')
+      .values({
+        id: upload.id,
+        repository: upload.repository,
+        principal: upload.principal,
+        algorithm: upload.algorithm,
+        offset_bytes: upload.offsetBytes,
+        digest_so_far: upload.digestSoFar === null ? null : digestToBytes(upload.digestSoFar),
+        hashed_in_run: upload.hashedInRun,
+        lease_token: null,
+        lease_until: null,
+        lease_wanted: 0,
+        started_at: upload.startedAt,
+        expires_at: upload.expiresAt,
+      })
+      .execute();
+  }
+
+  async acquire(
+    id: UploadId,
+    token: string,
+    until: number,
+    at: number,
+  ): Promise<contract.Upload | 'busy' | null> {
+    const taken = await this.db
+      .updateTable('uploads')
+      .set({ lease_token: token, lease_until: until, lease_wanted: 0 })
+      .where('id', '=', id)
+      .where((eb) => eb.or([eb('lease_token', 'is', null), eb('lease_until', '<=', at)]))
+      .returningAll()
+      .executeTakeFirst();
+    if (taken !== undefined) return uploadFromRow(taken);
+    const held = await this.db
+      .updateTable('uploads')
+      .set({ lease_wanted: 1 })
+      .where('id', '=', id)
+      .executeTakeFirst();
+    return held.numUpdatedRows > 0n ? 'busy' : null;
+  }
+
+  async renew(
+    id: UploadId,
+    token: string,
+    until: number,
+    expiresAt: number,
+  ): Promise<'held' | 'wanted' | 'lost'> {
+    const row = await this.db
+      .updateTable('uploads')
+      .set({ lease_until: until, expires_at: expiresAt })
+      .where('id', '=', id)
+      .where('lease_token', '=', token)
+      .returning('lease_wanted')
+      .executeTakeFirst();
+    if (row === undefined) return 'lost';
+    return row.lease_wanted === 0 ? 'held' : 'wanted';
+  }
+
+  async release(
+    id: UploadId,
+    token: string,
+    progress: Parameters<contract.UploadWrites['release']>[2],
+  ): Promise<boolean> {
+    const result = await this.db
+      .updateTable('uploads')
+      .set({
+        offset_bytes: progress.offsetBytes,
+        digest_so_far: progress.digestSoFar === null ? null : digestToBytes(progress.digestSoFar),
+        hashed_in_run: progress.hashedInRun,
+        expires_at: progress.expiresAt,
+        lease_token: null,
+        lease_until: null,
+        lease_wanted: 0,
+      })
+      .where('id', '=', id)
+      .where('lease_token', '=', token)
+      .executeTakeFirst();
+    return result.numUpdatedRows > 0n;
+  }
+
+  async delete(id: UploadId, token: string | null): Promise<boolean> {
+    const result = await this.db
+      .deleteFrom('uploads')
+      .where('id', '=', id)
+      .$if(token !== null, (builder) => builder.where('lease_token', '=', token))
+      .executeTakeFirst();
+    return result.numDeletedRows > 0n;
+  }
+}
+
+export function uploadFromRow(row: UploadTable): contract.Upload {
+  return {
+    id: row.id as UploadId,
+    repository: row.repository as RepositoryName,
+    principal: row.principal,
+    algorithm: row.algorithm as DigestAlgorithm,
+    offsetBytes: row.offset_bytes,
+    digestSoFar: digestFromBytesOrNull(row.digest_so_far),
+    hashedInRun: row.hashed_in_run,
+    startedAt: row.started_at,
+    expiresAt: row.expires_at,
+  };
+}

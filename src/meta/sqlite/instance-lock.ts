@@ -1,0 +1,31 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { LedgerNotWritable } from '../errors.ts';
+import { isBusy } from './sqlite-errors.ts';
+
+export interface InstanceLock {
+  release(): Promise<void>;
+}
+
+/**
+ * Makes this process the only primary on `dir`; `null` when another one is. The lock is SQLite's own lock on an otherwise
+ * empty file: the kernel frees it with the process, however that ends, so there is no stale lock to break.
+ */
+export async function acquireInstanceLock(dir: string): Promise<InstanceLock | null> {
+  const file = join(dir, 'drift.lock');
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(file, { timeout: 0 });
+    database.exec('begin exclusive');
+  } catch (error) {
+    database?.close();
+    if (isBusy(error)) return null;
+    throw new LedgerNotWritable(file, `The lock file ${file} cannot be opened or written.`, error);
+  }
+  const held = database;
+  return {
+    async release() {
+      if (held.isOpen) held.close();
+    },
+  };
+}

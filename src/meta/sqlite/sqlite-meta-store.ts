@@ -1,0 +1,219 @@
+import { dirname } from 'node:path';
+import { Unavailable } from '../../std/unavailable.ts';
+import type { Metrics } from '../../telemetry/telemetry.ts';
+import { LedgerCorrupt, LedgerError, LedgerNotWritable } from '../errors.ts';
+import type { MetaReads, MetaStore, MetaTransaction, TransactionOptions } from '../meta-store.ts';
+import { backUp, syncFile } from './backup.ts';
+import { type Connection, openReader, openWriter } from './connection.ts';
+import { type Around, kyselyOver } from './dialect.ts';
+import { hotReadGroups } from './hot-reads.ts';
+import { migrate, requireVersion } from './migrate.ts';
+import { fromSqlite, isCorrupt } from './sqlite-errors.ts';
+import { type SyncStats, WalSync } from './wal-sync.ts';
+import { Writer } from './writer.ts';
+
+const DRIVER = 'sqlite';
+
+export interface SqliteMetaStoreOptions {
+  readonly file: string;
+  /** `migrate`: makes and migrates the schema; `serve`: reads and writes one that is ours; `read`: never writes. */
+  readonly mode: 'migrate' | 'serve' | 'read';
+  /**
+   * Pages in the log after which a commit moves them into the database, which blocks the event loop with syncs. Zero (the
+   * default) in processes that serve: there the jobs process calls `checkpoint`.
+   */
+  readonly autoCheckpointPages?: number;
+  readonly metrics?: Pick<Metrics, 'metaOperation'> | null;
+}
+
+export interface SqliteMetaStore extends MetaStore {
+  /** Durable commits of this process and the syncs that they shared. */
+  stats(): SyncStats;
+}
+
+export async function openSqliteMetaStore(options: SqliteMetaStoreOptions): Promise<SqliteMetaStore> {
+  const opened: { close(): unknown }[] = [];
+  try {
+    const writer = options.mode === 'read' ? null : await prepareWriter(options);
+    if (writer !== null) opened.push(writer);
+    const reader = openReader(options.file);
+    opened.push(reader);
+    requireVersion(reader, options.file);
+    const sync = writer === null ? null : await openSync(options);
+    return new Store({ options, reader, writer, sync });
+  } catch (error) {
+    for (const part of opened.reverse()) await part.close();
+    throw whyNotOpen(options.file, error);
+  }
+}
+
+async function prepareWriter(options: SqliteMetaStoreOptions): Promise<Writer> {
+  const connection = openWriter(options.file, options.autoCheckpointPages ?? 0);
+  const writer = new Writer(connection);
+  try {
+    if (options.mode === 'migrate') {
+      await writer.alone('pragma journal_mode = wal');
+      await writer.exclusively(async () => migrate(connection, options.file, Date.now()));
+    }
+    // The first read keeps the log in being (a shared lock) for as long as this connection lives; see WalSync.
+    requireVersion(connection, options.file);
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+  return writer;
+}
+
+async function openSync(options: SqliteMetaStoreOptions): Promise<WalSync> {
+  const sync = await WalSync.open(`${options.file}-wal`, (seconds, outcome) =>
+    options.metrics?.metaOperation(DRIVER, 'sync', outcome, seconds),
+  );
+  // The names of a new database and its log must survive, too.
+  await syncFile(dirname(options.file));
+  return sync;
+}
+
+function whyNotOpen(file: string, error: unknown): unknown {
+  if (error instanceof LedgerError) return error;
+  const cause = error instanceof Unavailable ? error.cause : error;
+  if (isCorrupt(cause)) {
+    return new LedgerCorrupt(
+      file,
+      `The ledger ${file} is damaged or not a database: restore a backup.`,
+      error,
+    );
+  }
+  if (cause instanceof Error && 'code' in cause) {
+    return new LedgerNotWritable(
+      file,
+      `The ledger ${file} cannot be opened or written: ${cause.message}.`,
+      error,
+    );
+  }
+  return error;
+}
+
+interface Parts {
+  readonly options: SqliteMetaStoreOptions;
+  readonly reader: Connection;
+  readonly writer: Writer | null;
+  readonly sync: WalSync | null;
+}
+
+class Store implements SqliteMetaStore {
+  readonly driver = DRIVER;
+  readonly read: MetaReads;
+  readonly #parts: Parts;
+  #closed = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const timed: Around = (run) => this.#timedRead(run);
+    this.read = hotReadGroups(kyselyOver(parts.reader, timed), parts.reader, timed);
+  }
+
+  readonly backup = async (path: string): Promise<void> => {
+    await backUp(this.#parts.options.file, path);
+  };
+
+  /** A reader that still needs the log makes `truncate` do what it can: that is no error. */
+  readonly checkpoint = async (mode: 'passive' | 'truncate'): Promise<void> => {
+    await this.#writable().writer.alone(`pragma wal_checkpoint(${mode})`);
+  };
+
+  async transaction<T>(
+    work: (tx: MetaTransaction) => Promise<T>,
+    options: TransactionOptions = {},
+  ): Promise<T> {
+    const { writer, sync } = this.#writable();
+    const start = performance.now();
+    try {
+      const { value, effects } = await writer.transaction(work);
+      // Even one that wrote nothing may answer from a commit that is not durable yet.
+      if (options.durable ?? true) await sync.wait();
+      this.#measure('transaction', 'ok', start);
+      for (const effect of effects) runEffect(effect);
+      return value;
+    } catch (error) {
+      this.#measure('transaction', error instanceof Unavailable ? 'error' : 'ok', start);
+      throw error;
+    }
+  }
+
+  /** Reads the whole database and blocks meanwhile: for `fsck` and tests, not for a process that serves. */
+  async integrity(): Promise<readonly string[]> {
+    try {
+      const { rows } = this.#parts.reader.execute('pragma quick_check', []);
+      return rows.map((row) => String(row['quick_check'])).filter((sentence) => sentence !== 'ok');
+    } catch (error) {
+      return [error instanceof Error ? error.message : String(error)];
+    }
+  }
+
+  async probe(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await this.read.access.setting('probe');
+    await this.#writable().writer.probe();
+  }
+
+  stats(): SyncStats {
+    return this.#parts.sync?.stats ?? { waits: 0, syncs: 0 };
+  }
+
+  /** The reader first: whoever closes last tidies the log, which a reader may not. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const { reader, writer, sync } = this.#parts;
+    reader.close();
+    await writer?.close();
+    await sync?.close();
+  }
+
+  #writable(): { readonly writer: Writer; readonly sync: WalSync } {
+    const { writer, sync } = this.#parts;
+    if (this.#closed || writer === null || sync === null) {
+      throw new Unavailable(
+        'meta store',
+        this.#closed ? 'the ledger is closed' : 'the ledger was opened to read',
+        {
+          retryable: false,
+        },
+      );
+    }
+    if (sync.failure !== null) throw sync.failure;
+    return { writer, sync };
+  }
+
+  #timedRead<T>(run: () => T): T {
+    const start = performance.now();
+    try {
+      const value = run();
+      this.#measure('read', 'ok', start);
+      return value;
+    } catch (error) {
+      this.#measure('read', 'error', start);
+      throw this.#closed
+        ? new Unavailable('meta store', 'the ledger is closed', { retryable: false })
+        : fromSqlite(error);
+    }
+  }
+
+  #measure(operation: 'read' | 'transaction', outcome: 'ok' | 'error', start: number): void {
+    this.#parts.options.metrics?.metaOperation(
+      DRIVER,
+      operation,
+      outcome,
+      (performance.now() - start) / 1000,
+    );
+  }
+}
+
+/** What was committed stays so, whatever an effect does. */
+function runEffect(effect: () => void): void {
+  try {
+    effect();
+  } catch (error) {
+    process.emitWarning(`an effect after a commit failed: ${String(error)}`);
+  }
+}

@@ -1,0 +1,36 @@
+import { Unavailable } from '../../std/unavailable.ts';
+
+/** Transactions of this process that wait for the writer connection; more are refused. */
+const transactionsWaitingMax = 10_000;
+
+/** Lets one transaction of this process at a time at the writer connection, in the order of asking. */
+export class WriterQueue {
+  #busy = false;
+  readonly #waiting: (() => void)[] = [];
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    await this.#enter();
+    try {
+      return await work();
+    } finally {
+      this.#leave();
+    }
+  }
+
+  async #enter(): Promise<void> {
+    if (!this.#busy) {
+      this.#busy = true;
+      return;
+    }
+    if (this.#waiting.length >= transactionsWaitingMax) {
+      throw new Unavailable('meta store', 'too many transactions wait for the ledger', { retryable: true });
+    }
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#busy = false;
+    else next();
+  }
+}
