@@ -1,0 +1,27 @@
+import { lstat, mkdir, open, opendir, realpath, rename, statfs, unlink } from 'node:fs/promises';
+
+/** All the driver asks of the operating system: handed in so that a test can watch the order of calls or break one. */
+export interface FileOperations {
+  readonly open: typeof open;
+  readonly mkdir: typeof mkdir;
+  readonly rename: typeof rename;
+  readonly unlink: typeof unlink;
+  readonly lstat: typeof lstat;
+  readonly opendir: typeof opendir;
+  readonly statfs: typeof statfs;
+  readonly realpath: typeof realpath;
+}
+
+export const systemFileOperations: FileOperations = {
+  open,
+  mkdir,
+  rename,
+  unlink,
+  lstat,
+  opendir,
+  statfs,
+  realpath,
+};
+
+export const DIRECTORY_MODE = 0o700;
+export const FILE_MODE = 0o600;
