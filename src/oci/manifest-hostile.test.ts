@@ -96,7 +96,7 @@ describe('parseManifest, keys that clients would read differently', () => {
   test('parseManifest, keys elsewhere and names of annotations, are free', () => {
     const free = { Layers: 1, Digest: 2, layers: 3, digest: 4 };
     const annotations = { Layers: 'a', layers: 'b', digest: 'c', Digest: 'd' };
-    const layer = { ...descriptor('one'), platform: free, annotations };
+    const layer = { ...descriptor('one'), platform: free, annotations, config: free, layers: [free] };
     assert.equal(parse(image({ extension: [free], annotations, layers: [layer] })).references.length, 2);
     assert.equal(parse(edited(image({ x: { a: 1 } }), '"a":1', '"a":1,"a":2')).references.length, 2);
     assert.equal(
