@@ -11,7 +11,7 @@ export const MANIFEST_DEPTH_MAX = 64;
 /** Members and elements over all objects and lists: 4 MiB can hold a million, which would keep everyone waiting. */
 export const MANIFEST_VALUES_MAX = 200_000;
 
-export const MANIFEST_KEYS = [
+const MANIFEST_KEYS = [
   'schemaVersion',
   'mediaType',
   'artifactType',

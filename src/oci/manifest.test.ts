@@ -15,10 +15,12 @@ import {
   DOCKER_FOREIGN_LAYER,
   DOCKER_MANIFEST,
   DOCKER_MANIFEST_LIST,
+  DOCKER_PLUGIN_CONFIG,
   DOCKER_SCHEMA1,
   DOCKER_SCHEMA1_SIGNED,
   OCI_ARTIFACT_MANIFEST,
   OCI_CONFIG,
+  OCI_EMPTY,
   OCI_INDEX,
   OCI_MANIFEST,
 } from './media-types.ts';
@@ -97,7 +99,12 @@ describe('parseManifest, what clients push', () => {
 
   test('parseManifest, Docker types, are images and lists', () => {
     const config = descriptor('config', DOCKER_CONFIG);
+    const plugin = descriptor('config', DOCKER_PLUGIN_CONFIG);
     assert.equal(parse(image({ mediaType: DOCKER_MANIFEST, config }), DOCKER_MANIFEST).kind, 'image');
+    assert.equal(
+      parse(image({ mediaType: DOCKER_MANIFEST, config: plugin })).artifactType,
+      DOCKER_PLUGIN_CONFIG,
+    );
     assert.equal(parse(index({ mediaType: DOCKER_MANIFEST_LIST }), DOCKER_MANIFEST_LIST).kind, 'index');
   });
 
@@ -117,6 +124,9 @@ describe('parseManifest, what clients push', () => {
   test('parseManifest, an artifact type, wins over the media type of the config', () => {
     assert.equal(parse(image({ artifactType: 'application/x' })).artifactType, 'application/x');
     assert.equal(parse(index({ artifactType: 'application/x' })).artifactType, 'application/x');
+    const empty = descriptor('{}', OCI_EMPTY);
+    const artifact = image({ artifactType: 'application/x', config: empty, layers: [empty] });
+    assert.equal(parse(artifact).artifactType, 'application/x');
     assert.equal(parse(image({ artifactType: '' })).artifactType, OCI_CONFIG);
     assert.equal(parse(index({ artifactType: null })).artifactType, null);
   });

@@ -13,9 +13,9 @@ import { scanManifest } from './manifest-scan.ts';
 import type { ManifestMediaType } from './media-types.ts';
 import {
   isForeignLayer,
+  isIndexMediaType,
   isManifestMediaType,
   isSchema1,
-  MANIFEST_KINDS,
   OCI_ARTIFACT_MANIFEST,
   OCI_INDEX,
   OCI_MANIFEST,
@@ -61,7 +61,7 @@ export function parseManifest(input: ManifestInput): ParsedManifest {
   const document = parseDocument(input.bytes, input.limits.bytesMax);
   const mediaType = decideMediaType(document, input.contentType);
   checkSchemaVersion(document['schemaVersion']);
-  const kind = MANIFEST_KINDS.get(mediaType) === 'index' ? 'index' : 'image';
+  const kind = isIndexMediaType(mediaType) ? 'index' : 'image';
   checkShape(document, kind, mediaType);
   checkDescriptorCount(document, input.limits.descriptorsMax);
 

@@ -28,7 +28,7 @@ export type ManifestMediaType =
   | typeof DOCKER_MANIFEST_LIST;
 
 /** The kinds of manifest that this registry stores: an image has a config and layers, an index lists manifests. */
-export const MANIFEST_KINDS: ReadonlyMap<string, 'image' | 'index'> = new Map([
+const MANIFEST_KINDS: ReadonlyMap<string, 'image' | 'index'> = new Map([
   [OCI_MANIFEST, 'image'],
   [DOCKER_MANIFEST, 'image'],
   [OCI_INDEX, 'index'],
