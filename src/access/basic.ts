@@ -5,7 +5,7 @@ export const AUTHORIZATION_LENGTH_MAX = 16_384;
 /** Characters. */
 export const USER_NAME_LENGTH_MAX = 255;
 /** Characters; also the bound of what a slow hash is asked to digest. */
-export const PASSWORD_LENGTH_MAX = 1024;
+const PASSWORD_LENGTH_MAX = 1024;
 
 export interface NamedPassword {
   readonly name: string;

@@ -27,13 +27,13 @@ export interface Guard {
   challengeScope(need: Need, repository: RepositoryName | null): string | null;
 }
 
-export interface IdentifyRequest {
+interface IdentifyRequest {
   readonly authorization: readonly string[];
   readonly address: string;
   readonly challengeScope: string | null;
 }
 
-export const CATALOG_SCOPE = 'registry:catalog:*';
+const CATALOG_SCOPE = 'registry:catalog:*';
 
 export interface GuardDependencies {
   readonly logins: PasswordLogins;

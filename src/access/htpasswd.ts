@@ -7,7 +7,7 @@ export interface HtpasswdEntry {
 }
 
 /** Lines. */
-export const HTPASSWD_ENTRIES_MAX = 10_000;
+const HTPASSWD_ENTRIES_MAX = 10_000;
 
 /**
  * Reads a file made by `htpasswd -B`. Only bcrypt is accepted, as in other registries: MD5, SHA-1 and crypt are no

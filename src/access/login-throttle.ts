@@ -30,7 +30,7 @@ const FAILURES_KEPT_MS = 15 * 60_000;
 /** A pair that logged in stays known this long. */
 const KNOWN_KEPT_MS = 30 * 24 * 3_600_000;
 
-export interface LoginAttempt {
+interface LoginAttempt {
   readonly name: string;
   readonly address: string;
 }

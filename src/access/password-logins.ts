@@ -7,7 +7,7 @@ import type { LoginThrottle } from './login-throttle.ts';
 import type { PasswordChecks } from './password-checks.ts';
 import type { User, UserDirectory } from './user-directory.ts';
 
-export interface LoginRequest extends NamedPassword {
+interface LoginRequest extends NamedPassword {
   readonly address: string;
 }
 

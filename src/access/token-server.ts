@@ -21,7 +21,7 @@ export interface TokenServer {
   publicKeys(): Promise<{ readonly keys: readonly JWK[] }>;
 }
 
-export interface TokenRequest {
+interface TokenRequest {
   readonly parameters: URLSearchParams;
   readonly address: string;
 }

@@ -45,7 +45,9 @@ function fromUnavailable(error: Unavailable): RegistryError {
 function renderRegistryError(error: RegistryError, context: ErrorContext): Reply {
   const { wire, status } = ERRORS[error.code];
   const headers: Record<string, string> = { ...error.headers, 'Content-Type': 'application/json' };
-  if (error.challenge !== null || error.code === 'UNAUTHORIZED') {
+  // The token endpoint brings its own: it takes Basic and nothing else.
+  const challenged = error.challenge !== null || error.code === 'UNAUTHORIZED';
+  if (challenged && headers['WWW-Authenticate'] === undefined) {
     headers['WWW-Authenticate'] = writeChallenge(error.challenge, context);
   }
   if (error.retryAfterSeconds !== null) {
