@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import type { LinkScanEntry } from '../meta-store.ts';
+import {
+  type ContractFixture,
+  DEMO,
+  digestFor,
+  ensure,
+  inByteOrder,
+  LOCATION,
+  named,
+  OTHER,
+  placeLinked,
+} from './fixture.ts';
+
+const BLOB = digestFor('blob');
+
+export function blobContract(fixture: ContractFixture): void {
+  claimsOfBlobs(fixture);
+  linksOfBlobs(fixture);
+}
+
+function claimsOfBlobs({ check }: ContractFixture): void {
+  check('blobs.claim and place, make a present blob that is not served without a link', async (store) => {
+    const repository = await ensure(store);
+    assert.equal(await store.transaction((tx) => tx.blobs.claim(BLOB, 3, LOCATION, 5)), 'claimed');
+    assert.equal((await store.read.blobs.find(BLOB))?.state, 'placing');
+    await store.transaction((tx) => tx.blobs.link(repository.id, BLOB, 'ann', 5));
+    assert.equal(await store.read.blobs.findLinked(DEMO, BLOB), null);
+    assert.equal(await store.transaction((tx) => tx.blobs.place(BLOB, 3, LOCATION, 6)), true);
+    assert.deepEqual(await store.read.blobs.findLinked(DEMO, BLOB), {
+      digest: BLOB,
+      sizeBytes: 3,
+      location: LOCATION,
+      touchedAt: 6,
+    });
+    assert.equal(await store.read.blobs.findLinked(OTHER, BLOB), null);
+  });
+
+  check('blobs.claim, of a present blob, touches it and leaves it present', async (store) => {
+    await placeLinked(store, await ensure(store), BLOB);
+    assert.equal(await store.transaction((tx) => tx.blobs.claim(BLOB, 3, LOCATION, 50)), 'claimed');
+    const row = await store.read.blobs.find(BLOB);
+    assert.deepEqual([row?.state, row?.touchedAt], ['present', 50]);
+  });
+
+  check('blobs.touch, only present blobs, and never back in time', async (store) => {
+    const touch = (at: number) => store.transaction((tx) => tx.blobs.touch(BLOB, at));
+    assert.equal(await touch(1), false);
+    await store.transaction((tx) => tx.blobs.claim(BLOB, 3, LOCATION, 5));
+    assert.equal(await touch(6), false);
+    await store.transaction((tx) => tx.blobs.place(BLOB, 3, LOCATION, 7));
+    assert.equal(await touch(90), true);
+    assert.equal(await touch(80), true);
+    assert.equal((await store.read.blobs.find(BLOB))?.touchedAt, 90);
+  });
+
+  check('blobs.place, without a claim, answers false', async (store) => {
+    assert.equal(await store.transaction((tx) => tx.blobs.place(BLOB, 3, LOCATION, 7)), false);
+    assert.equal(await store.read.blobs.find(BLOB), null);
+  });
+}
+
+function linksOfBlobs({ check }: ContractFixture): void {
+  check('blobs.link and unlink, twice, change nothing more', async (store) => {
+    const repository = await ensure(store);
+    await placeLinked(store, repository, BLOB);
+    await store.transaction((tx) => tx.blobs.link(repository.id, BLOB, 'bob', 9));
+    assert.equal(await store.transaction((tx) => tx.blobs.unlink(repository.id, BLOB)), true);
+    assert.equal(await store.transaction((tx) => tx.blobs.unlink(repository.id, BLOB)), false);
+    assert.equal(await store.read.blobs.findLinked(DEMO, BLOB), null);
+    assert.equal((await store.read.blobs.find(BLOB))?.state, 'present');
+  });
+
+  check('blobs.linkedAmong, of many, gives those linked and present', async (store) => {
+    const repository = await ensure(store);
+    const all = Array.from({ length: 700 }, (_, index) => digestFor(`blob ${index}`));
+    const placed = [all[3], all[650]].filter((digest) => digest !== undefined);
+    for (const digest of placed) await placeLinked(store, repository, digest);
+    await store.transaction(async (tx) => {
+      await tx.blobs.claim(digestFor('blob 5'), 3, LOCATION, 5);
+      await tx.blobs.link(repository.id, digestFor('blob 5'), 'ann', 5);
+    });
+    assert.deepEqual(await store.read.blobs.linkedAmong(repository.id, all), new Set(placed));
+    assert.deepEqual(await store.read.blobs.linkedAmong(repository.id, []), new Set());
+  });
+
+  check('blobs.repositoriesLinking, in byte order of names, in pages', async (store) => {
+    for (const name of ['c', 'a', 'b']) await placeLinked(store, await ensure(store, named(name)), BLOB);
+    assert.deepEqual(await store.read.blobs.repositoriesLinking(BLOB, null, 2), ['a', 'b']);
+    assert.deepEqual(await store.read.blobs.repositoriesLinking(BLOB, 'b', 2), ['c']);
+    assert.deepEqual(await store.read.blobs.repositoriesLinking(digestFor('none'), null, 2), []);
+  });
+
+  check('blobs.scan and scanLinks, in pages, give every row once', async (store) => {
+    const digests = inByteOrder(['1', '2', '3'].map(digestFor));
+    for (const name of [DEMO, OTHER]) {
+      for (const digest of digests) await placeLinked(store, await ensure(store, name), digest);
+    }
+    const orphan = await ensure(store, named('orphan'));
+    await store.transaction((tx) => tx.blobs.link(orphan.id, BLOB, 'ann', 1));
+    const rows = await store.read.blobs.scan(digests[0] ?? null, 10);
+    assert.deepEqual(
+      rows.map((row) => row.digest),
+      digests.slice(1),
+    );
+    const links: LinkScanEntry[] = [];
+    for (;;) {
+      const page = await store.read.blobs.scanLinks(links.at(-1) ?? null, 2);
+      if (page.length === 0) break;
+      links.push(...page);
+    }
+    assert.equal(links.length, 7);
+    assert.deepEqual(links.at(-1), {
+      repositoryId: orphan.id,
+      repository: 'orphan',
+      digest: BLOB,
+      blobState: null,
+    });
+    assert.equal(links[0]?.blobState, 'present');
+  });
+}

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import type { UploadId } from '../../blobs/blob-store.ts';
+import type { MetaStore, Upload } from '../meta-store.ts';
+import { type ContractFixture, digestFor, uploadOf } from './fixture.ts';
+
+const ID = 'one' as UploadId;
+const PROGRESS = { offsetBytes: 7, digestSoFar: digestFor('seven'), hashedInRun: 'run', expiresAt: 300 };
+
+async function insert(store: MetaStore, upload: Upload = uploadOf('one')): Promise<void> {
+  await store.transaction((tx) => tx.uploads.insert(upload));
+}
+
+export function uploadContract(fixture: ContractFixture): void {
+  leasesOfUploads(fixture);
+  listsOfUploads(fixture);
+}
+
+function leasesOfUploads({ check }: ContractFixture): void {
+  check('uploads.acquire, held by another, is busy and tells the holder', async (store) => {
+    await insert(store);
+    const acquire = (token: string, at: number) =>
+      store.transaction((tx) => tx.uploads.acquire(ID, token, at + 10, at));
+    assert.deepEqual(await acquire('a', 1), uploadOf('one'));
+    const renew = () => store.transaction((tx) => tx.uploads.renew(ID, 'a', 20, 200));
+    assert.equal(await renew(), 'held');
+    assert.equal(await acquire('b', 5), 'busy');
+    assert.equal(await renew(), 'wanted');
+    assert.deepEqual(await acquire('b', 20), uploadOf('one', { expiresAt: 200 }));
+    assert.equal(await renew(), 'lost');
+    assert.equal(await store.transaction((tx) => tx.uploads.renew(ID, 'b', 40, 200)), 'held');
+  });
+
+  check('uploads.acquire, no such upload, is null', async (store) => {
+    assert.equal(await store.transaction((tx) => tx.uploads.acquire(ID, 'a', 10, 1)), null);
+  });
+
+  check('uploads.release, writes progress and frees, once only', async (store) => {
+    await insert(store);
+    await store.transaction((tx) => tx.uploads.acquire(ID, 'a', 10, 1));
+    const release = (token: string) => store.transaction((tx) => tx.uploads.release(ID, token, PROGRESS));
+    assert.equal(await release('b'), false);
+    assert.equal((await store.read.uploads.find(ID))?.offsetBytes, 0);
+    assert.equal(await release('a'), true);
+    assert.equal(await release('a'), false);
+    assert.deepEqual(await store.read.uploads.find(ID), uploadOf('one', PROGRESS));
+    assert.notEqual(await store.transaction((tx) => tx.uploads.acquire(ID, 'b', 10, 1)), 'busy');
+  });
+
+  check('uploads.delete, with another token, keeps it; with its own or none, drops it', async (store) => {
+    await insert(store);
+    await store.transaction((tx) => tx.uploads.acquire(ID, 'a', 10, 1));
+    const drop = (token: string | null) => store.transaction((tx) => tx.uploads.delete(ID, token));
+    assert.equal(await drop('b'), false);
+    assert.equal(await drop('a'), true);
+    assert.equal(await drop('a'), false);
+    await insert(store);
+    assert.equal(await drop(null), true);
+    assert.equal(await store.read.uploads.find(ID), null);
+  });
+}
+
+function listsOfUploads({ check }: ContractFixture): void {
+  check('uploads.expired, oldest first, without those that somebody holds', async (store) => {
+    for (const [id, expiresAt] of [
+      ['c', 30],
+      ['a', 20],
+      ['b', 10],
+      ['held', 5],
+      ['later', 99],
+    ] as const) {
+      await insert(store, uploadOf(id, { expiresAt }));
+    }
+    await store.transaction((tx) => tx.uploads.acquire('held' as UploadId, 'x', 50, 1));
+    const expired = async (at: number, limit: number) =>
+      (await store.read.uploads.expired(at, limit)).map((upload) => upload.id);
+    assert.deepEqual(await expired(30, 10), ['b', 'a', 'c']);
+    assert.deepEqual(await expired(30, 1), ['b']);
+    assert.deepEqual(await expired(50, 1), ['held']);
+  });
+
+  check('uploads.known and count, of many ids, find the rows', async (store) => {
+    await insert(store);
+    const ids = Array.from({ length: 600 }, (_, index) => `id-${index}` as UploadId);
+    assert.deepEqual(await store.read.uploads.known([...ids, ID]), new Set([ID]));
+    assert.deepEqual(await store.read.uploads.known([]), new Set());
+    assert.equal(await store.read.uploads.count(), 1);
+  });
+}
