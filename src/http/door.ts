@@ -213,9 +213,11 @@ class DoorRooms {
         status: response.headersSent ? response.statusCode : 499,
         bytesOut: exchange.method === 'HEAD' ? 0 : length,
         cut: response.writableFinished ? null : 'client_gone',
-        fault: null,
+        fault: exchange.fault,
       });
     });
+    // Fastify waits for a body as long as it takes.
+    if (hasBody(message)) message.socket.setTimeout(this.#settings.bodyIdleMillisecondsMax);
     if (waits) response.writeContinue();
     this.#deps.fastify.routing(message, response);
   }

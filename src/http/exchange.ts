@@ -39,6 +39,8 @@ export class Exchange implements Call {
   caller: Caller = NOBODY;
   principalName = '';
   notes: Record<string, string | number> | null = null;
+  /** What went wrong here and needs somebody to look at it, as a handler of Fastify's found it. */
+  fault: unknown = null;
   /** Why the exchange was ended from outside; null while it was not. */
   endReason: Error | null = null;
   readonly #settings: ExchangeSettings;
