@@ -6,7 +6,7 @@ import type { MetaStore, NewManifest, Repository, Upload } from '../meta-store.t
 
 export interface ContractFixture {
   readonly open: () => Promise<MetaStore>;
-  check(name: string, body: (store: MetaStore) => Promise<void>): void;
+  readonly check: (name: string, body: (store: MetaStore) => Promise<void>) => void;
 }
 
 export const DEMO = 'ghost/demo' as RepositoryName;

@@ -67,14 +67,20 @@ export class Connection {
   }
 }
 
+export interface WriterLimits {
+  readonly autoCheckpointPages: number;
+  readonly pagesMax?: number;
+}
+
 /** Never waits for a lock itself: the busy timeout of SQLite sleeps on the event loop. */
-export function openWriter(file: string, autoCheckpointPages: number): Connection {
+export function openWriter(file: string, limits: WriterLimits): Connection {
   const database = new DatabaseSync(file, { timeout: 0 });
   try {
     database.exec(
-      `pragma synchronous = normal; pragma wal_autocheckpoint = ${autoCheckpointPages};
+      `pragma synchronous = normal; pragma wal_autocheckpoint = ${limits.autoCheckpointPages};
        pragma cache_size = -${pageCacheKibibytes}; pragma trusted_schema = off; pragma temp_store = memory`,
     );
+    if (limits.pagesMax !== undefined) database.exec(`pragma max_page_count = ${limits.pagesMax}`);
   } catch (error) {
     database.close();
     throw error;

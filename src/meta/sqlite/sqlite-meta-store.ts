@@ -23,6 +23,8 @@ export interface SqliteMetaStoreOptions {
    * default) in processes that serve: there the jobs process calls `checkpoint`.
    */
   readonly autoCheckpointPages?: number;
+  /** The database's pages may not become more (4 KiB each); absent: as the device has room. */
+  readonly pagesMax?: number;
   readonly metrics?: Pick<Metrics, 'metaOperation'> | null;
 }
 
@@ -48,7 +50,7 @@ export async function openSqliteMetaStore(options: SqliteMetaStoreOptions): Prom
 }
 
 async function prepareWriter(options: SqliteMetaStoreOptions): Promise<Writer> {
-  const connection = openWriter(options.file, options.autoCheckpointPages ?? 0);
+  const connection = openWriter(options.file, { autoCheckpointPages: 0, ...options });
   const writer = new Writer(connection);
   try {
     if (options.mode === 'migrate') {
