@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
+import { untilAborted } from '../../std/until-aborted.ts';
 
 /** Bytes gathered before they are written in one call. At most two such batches are in memory per upload. */
 const BATCH_BYTES = 1024 * 1024;
@@ -16,34 +17,15 @@ export async function writeChunks(
   signal: AbortSignal,
 ): Promise<number> {
   const writer = new BatchWriter(handle, position);
-  const iterator = chunks[Symbol.asyncIterator]();
-  const abort = Promise.withResolvers<never>();
-  abort.promise.catch(() => undefined);
-  const onAbort = (): void => abort.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  let complete = false;
   try {
-    for (;;) {
-      signal.throwIfAborted();
-      const result = await Promise.race([iterator.next(), abort.promise]);
-      if (result.done === true) {
-        complete = true;
-        break;
-      }
-      await writer.push(result.value);
-    }
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    if (complete) await writer.end();
-    else await salvage(writer, iterator);
+    for await (const chunk of untilAborted(chunks, signal)) await writer.push(chunk);
+  } catch (error) {
+    // The error on its way out matters more than one met while saving what was received before it.
+    await writer.end().catch(() => undefined);
+    throw error;
   }
+  await writer.end();
   return writer.position;
-}
-
-/** The error on its way out matters more than one met here. A generator stuck in `next()` never returns: do not wait. */
-async function salvage(writer: BatchWriter, iterator: AsyncIterator<Uint8Array>): Promise<void> {
-  iterator.return?.().catch(() => undefined);
-  await writer.end().catch(() => undefined);
 }
 
 class BatchWriter {
