@@ -35,12 +35,16 @@ export class Bcrypt {
       // An idle thread must not keep the process alive.
       if (this.#waiting.size === 0) thread.unref();
     });
-    thread.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))));
-    thread.on('exit', () => this.#fail(new Error('the bcrypt thread ended')));
+    thread.on('error', (error) =>
+      this.#fail(thread, new Error('the bcrypt thread failed', { cause: error })),
+    );
+    thread.on('exit', () => this.#fail(thread, new Error('the bcrypt thread ended')));
     return thread;
   }
 
-  #fail(error: Error): void {
+  /** `error` is followed by `exit`: by then another thread may be at work already. */
+  #fail(thread: Worker, error: Error): void {
+    if (this.#thread !== thread) return;
     this.#thread = null;
     for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();

@@ -1,6 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import type { LoginFailures, MetaStore } from '../meta/meta-store.ts';
 import type { Clock } from '../std/clock.ts';
+import { optionalWrite } from './optional-write.ts';
 import type { Stamps } from './stamps.ts';
 
 /**
@@ -39,6 +40,7 @@ export interface LoginThrottle {
   /** Seconds to wait before this login may be tried, null when it may be now. */
   wait(attempt: LoginAttempt): Promise<number | null>;
   failed(attempt: LoginAttempt): Promise<void>;
+  /** A ledger that cannot be written (a full disk) does not stop a right login. */
   succeeded(attempt: LoginAttempt): Promise<void>;
 }
 
@@ -90,12 +92,14 @@ export function createLoginThrottle(deps: {
     const rows = await meta.read.access.loginFailures([pair, known], now);
     const isKnown = find(rows, known) !== null;
     if (isKnown && find(rows, pair) === null) return;
-    await meta.transaction(
-      async (tx) => {
-        await tx.access.clearLoginFailures([pair]);
-        await tx.access.putLoginFailures({ key: known, failures: 0, blockedUntil: 0 }, now + KNOWN_KEPT_MS);
-      },
-      { durable: false },
+    await optionalWrite(
+      meta.transaction(
+        async (tx) => {
+          await tx.access.clearLoginFailures([pair]);
+          await tx.access.putLoginFailures({ key: known, failures: 0, blockedUntil: 0 }, now + KNOWN_KEPT_MS);
+        },
+        { durable: false },
+      ),
     );
   }
 

@@ -4,7 +4,7 @@ import { argon2Matches } from './password-hash.ts';
 import type { Secret } from './user-directory.ts';
 
 /** Checks that may wait for each one that runs. */
-const WAITING_PER_RUNNING_MAX = 16;
+const WAITING_PER_RUNNING_MAX = 32;
 const RETRY_AFTER_SECONDS = 2;
 
 /** Slow hashes, at most so many at once in this process: each takes a thread of the pool and megabytes of memory. */

@@ -40,22 +40,35 @@ export function createPasswordLogins(deps: PasswordLoginDependencies): PasswordL
     updateAgeOnGet: true,
   });
 
+  /** Clients send many requests at once: those that say the same from the same place share one check. */
+  const running = new Map<string, Promise<User | null>>();
+
   async function login(request: LoginRequest): Promise<User | null> {
     if (unusableBecause(request) !== null) return null;
     const user = await deps.users.find(request.name);
     const key = createHmac('sha256', secret).update(`${request.name}\0${request.password}`).digest('base64');
     if (user !== null && verified.get(key) === user.stamp) return user;
+    const share = JSON.stringify([key, user?.stamp, request.address]);
+    const other = running.get(share);
+    if (other !== undefined) return other;
+    const own = loginSlowly(user, key, request).finally(() => running.delete(share));
+    running.set(share, own);
+    return own;
+  }
+
+  async function loginSlowly(user: User | null, key: string, request: LoginRequest): Promise<User | null> {
     await refuseWhileSlowed(deps, request);
     const matches = await deps.checks.inTurn(async () => {
-      // Again: others of the same burst may have failed while this one waited.
+      // Others may have found the pair right, or failed too often, while this one waited.
+      if (user !== null && verified.get(key) === user.stamp) return true;
       await refuseWhileSlowed(deps, request);
       const right = await check(deps, user, request);
+      if (right && user !== null) verified.set(key, user.stamp);
       if (!right) await deps.throttle.failed(request);
       return right;
     });
     deps.metrics.login(matches ? 'ok' : 'wrong');
     if (!matches || user === null) return null;
-    verified.set(key, user.stamp);
     await deps.throttle.succeeded(request);
     return user;
   }

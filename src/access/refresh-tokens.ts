@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { MetaStore } from '../meta/meta-store.ts';
 import type { Clock } from '../std/clock.ts';
+import { optionalWrite } from './optional-write.ts';
 import type { User, UserDirectory } from './user-directory.ts';
 
 /** Long-lived and opaque: what `docker login` keeps instead of the password. */
@@ -59,7 +60,9 @@ export function createRefreshTokens(deps: RefreshTokenDependencies): RefreshToke
     const user = await users.find(row.userName);
     if (user === null || user.stamp !== row.stamp) return null;
     if (row.usedAt + TOUCH_EVERY_MS <= now) {
-      await meta.transaction((tx) => tx.access.touchRefreshToken(tokenHash, now), { durable: false });
+      await optionalWrite(
+        meta.transaction((tx) => tx.access.touchRefreshToken(tokenHash, now), { durable: false }),
+      );
     }
     return user;
   }

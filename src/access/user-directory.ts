@@ -64,9 +64,7 @@ export function createUserDirectory(deps: {
 
   async function find(name: string): Promise<User | null> {
     const entry = entries.get(name);
-    if (entry === undefined) return findInLedger(deps.meta, stamps, name);
-    entry.user ??= makeUser(entry, stamps);
-    return entry.user;
+    return entry === undefined ? findInLedger(deps.meta, stamps, name) : userOf(entry, stamps);
   }
 
   async function decoy(name: string): Promise<Secret> {
@@ -74,7 +72,7 @@ export function createUserDirectory(deps: {
     const index = entries.size === 0 ? 0 : stamps.hash('decoy', name).readUInt32BE(0) % entries.size;
     const stand = [...entries.values()][index];
     if (stand === undefined) return { kind: 'argon2', hash: DECOY_HASH };
-    return readHash(stand.secret) ?? { kind: 'argon2', hash: DECOY_HASH };
+    return (await userOf(stand, stamps)).secret;
   }
 
   return {
@@ -106,6 +104,16 @@ function readPeople(people: ConfiguredPeople): Map<string, Entry> {
     entries.set(name, { name, source: 'config', ...rights, secret, user: null });
   }
   return entries;
+}
+
+async function userOf(entry: Entry, stamps: Stamps): Promise<User> {
+  entry.user ??= makeUser(entry, stamps);
+  try {
+    return await entry.user;
+  } catch (error) {
+    entry.user = null;
+    throw error;
+  }
 }
 
 async function makeUser(entry: Entry, stamps: Stamps): Promise<User> {
