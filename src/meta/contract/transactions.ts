@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { type ContractFixture, DEMO, ensure, manifestOf, named, put, tagged } from './fixture.ts';
 
-export function transactionContract({ check }: ContractFixture): void {
+export function transactionContract(fixture: ContractFixture): void {
+  singleTransactions(fixture);
+  manyTransactions(fixture);
+  repositories(fixture);
+}
+
+function singleTransactions({ check }: ContractFixture): void {
   check('transaction, work throws, leaves nothing and runs no effect', async (store) => {
     let ran = false;
     const work = store.transaction(async (tx) => {
@@ -39,7 +45,9 @@ export function transactionContract({ check }: ContractFixture): void {
       });
     },
   );
+}
 
+function manyTransactions({ check }: ContractFixture): void {
   check('transaction, many at once that read and write one row, lose no update', async (store) => {
     const rounds = Array.from({ length: 50 }, () =>
       store.transaction(async (tx) => {
@@ -69,7 +77,9 @@ export function transactionContract({ check }: ContractFixture): void {
     await store.transaction((tx) => tx.access.putSetting('a', 'b'), { durable: false });
     assert.equal(await store.read.access.setting('a'), 'b');
   });
+}
 
+function repositories({ check }: ContractFixture): void {
   check('repositories.ensure, twice, gives the same one', async (store) => {
     assert.deepEqual(await ensure(store), await ensure(store));
   });

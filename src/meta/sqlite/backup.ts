@@ -14,6 +14,7 @@ export async function backUp(file: string, target: string): Promise<void> {
   if (await exists(target)) throw new BackupExists(target, `The backup ${target} exists already.`);
   const partial = `${target}.partial`;
   await rm(partial, { force: true });
+  await makePrivateFile(partial);
   const source = new DatabaseSync(file, { readOnly: true });
   try {
     await backup(source, partial, { rate: pagesPerStep });
@@ -43,5 +44,18 @@ export async function syncFile(path: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
+  }
+}
+
+/**
+ * An empty file that only its owner may read, unless it is there: a ledger holds password hashes and signing keys. SQLite
+ * gives the log the same rights. Never opens a file that exists, because closing it would drop SQLite's locks.
+ */
+export async function makePrivateFile(path: string): Promise<void> {
+  try {
+    const handle = await open(path, 'wx', 0o600);
+    await handle.close();
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
   }
 }

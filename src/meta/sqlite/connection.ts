@@ -55,7 +55,14 @@ export class Connection {
 
   #prepare(sql: string): Prepared {
     const known = this.#prepared.get(sql);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      // Least recently used goes first, once something has to go.
+      if (this.#prepared.size >= statementsCachedMax) {
+        this.#prepared.delete(sql);
+        this.#prepared.set(sql, known);
+      }
+      return known;
+    }
     const statement = this.database.prepare(sql);
     const prepared = { statement, answersRows: statement.columns().length > 0 };
     if (this.#prepared.size >= statementsCachedMax) {

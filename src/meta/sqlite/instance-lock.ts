@@ -7,6 +7,9 @@ export interface InstanceLock {
   release(): Promise<void>;
 }
 
+/** A lock that the caller forgot must not be collected and thereby freed. */
+const heldLocks = new Set<DatabaseSync>();
+
 /**
  * Makes this process the only primary on `dir`; `null` when another one is. The lock is SQLite's own lock on an otherwise
  * empty file: the kernel frees it with the process, however that ends, so there is no stale lock to break.
@@ -23,9 +26,10 @@ export async function acquireInstanceLock(dir: string): Promise<InstanceLock | n
     throw new LedgerNotWritable(file, `The lock file ${file} cannot be opened or written.`, error);
   }
   const held = database;
+  heldLocks.add(held);
   return {
     async release() {
-      if (held.isOpen) held.close();
+      if (heldLocks.delete(held)) held.close();
     },
   };
 }

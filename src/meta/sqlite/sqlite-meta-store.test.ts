@@ -153,6 +153,17 @@ test('backup, while serving, is whole, and never overwrites', async () => {
   await copy.close();
 });
 
+test('openSqliteMetaStore, a new ledger, its log and its backup, are readable by their owner only', async () => {
+  const file = newFile();
+  const target = newFile();
+  const store = await openSqliteMetaStore({ file, mode: 'migrate' });
+  await store.backup?.(target);
+  for (const path of [file, `${file}-wal`, target]) {
+    assert.equal(((await stat(path)).mode & 0o777).toString(8), '600', path);
+  }
+  await store.close();
+});
+
 test('openSqliteMetaStore, a newer schema, refuses in every mode', async () => {
   const file = newFile();
   await (await openSqliteMetaStore({ file, mode: 'migrate' })).close();

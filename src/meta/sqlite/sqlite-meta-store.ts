@@ -3,7 +3,7 @@ import { Unavailable } from '../../std/unavailable.ts';
 import type { Metrics } from '../../telemetry/telemetry.ts';
 import { LedgerCorrupt, LedgerError, LedgerNotWritable } from '../errors.ts';
 import type { MetaReads, MetaStore, MetaTransaction, TransactionOptions } from '../meta-store.ts';
-import { backUp, syncFile } from './backup.ts';
+import { backUp, makePrivateFile, syncFile } from './backup.ts';
 import { type Connection, openReader, openWriter } from './connection.ts';
 import { type Around, kyselyOver } from './dialect.ts';
 import { hotReadGroups } from './hot-reads.ts';
@@ -50,6 +50,7 @@ export async function openSqliteMetaStore(options: SqliteMetaStoreOptions): Prom
 }
 
 async function prepareWriter(options: SqliteMetaStoreOptions): Promise<Writer> {
+  if (options.mode === 'migrate') await makePrivateFile(options.file);
   const connection = openWriter(options.file, { autoCheckpointPages: 0, ...options });
   const writer = new Writer(connection);
   try {
