@@ -7,7 +7,7 @@ const MILLISECONDS_PER_SECOND = 1000;
  * Reports how long the store's operations take. `append` counts the time until all bytes were received; `open` counts the
  * time until the body can be read, and `read` the life of a body up to its last byte or its error.
  */
-export function measured(store: BlobStore, metrics: Metrics): BlobStore {
+export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperation'>): BlobStore {
   const report = (operation: string, outcome: 'ok' | 'error', since: number): void =>
     metrics.storeOperation(
       store.driver,

@@ -22,7 +22,7 @@ const DRIVERS: Readonly<Record<StorageConfig['backend'], OpenDriver>> = {
 
 /** Opens the configured store, prepared and measured. Throws `Unavailable` when it cannot be used. */
 export async function openBlobStore(
-  dependencies: { readonly metrics: Metrics },
+  dependencies: { readonly metrics: Pick<Metrics, 'storeOperation'> },
   storage: StorageConfig,
 ): Promise<BlobStore> {
   return measured(await DRIVERS[storage.backend](storage), dependencies.metrics);

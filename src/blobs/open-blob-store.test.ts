@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openBlobStore } from './open-blob-store.ts';
+
+test('openBlobStore, each configured backend, opens its driver and measures it', async (t) => {
+  const root = await mkdtemp(join(tmpdir(), 'drift-blobs-'));
+  t.after(() => rm(root, { recursive: true }));
+  for (const backend of ['fs', 'memory'] as const) {
+    const samples: string[] = [];
+    const metrics = {
+      storeOperation: (driver: string, operation: string, outcome: string) =>
+        void samples.push(`${driver} ${operation} ${outcome}`),
+    };
+    const storage = { backend, root, reserveBytes: 0, ledgerFile: join(root, 'drift.db') };
+    const store = await openBlobStore({ metrics }, storage);
+    assert.equal(store.driver, backend);
+    await store.probe(new AbortController().signal);
+    assert.deepEqual(samples, [`${backend} probe ok`]);
+    await store.close();
+  }
+});
