@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import type { BlobStore, UploadId } from '../blobs/blob-store.ts';
+import { newUploadId } from '../blobs/upload-id.ts';
 import type { MetaStore, Upload } from '../meta/meta-store.ts';
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
@@ -38,15 +38,6 @@ export interface UploadKey {
 export interface UploadProgress {
   readonly id: UploadId;
   readonly offsetBytes: number;
-}
-
-/** 128 random bits: an id cannot be guessed, and knowing one is not enough either (`UploadKey`). */
-export function newUploadId(): UploadId {
-  return randomBytes(16).toString('hex') as UploadId;
-}
-
-export function parseUploadId(text: string): UploadId | null {
-  return /^[0-9a-f]{32}$/.test(text) ? (text as UploadId) : null;
 }
 
 export async function startUpload(

@@ -1,9 +1,9 @@
 import type { UploadId } from '../../blobs/blob-store.ts';
+import { parseUploadId } from '../../blobs/upload-id.ts';
 import { type Digest, parseDigest } from '../../oci/digest.ts';
 import { RegistryError } from '../../oci/error-codes.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/name.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';
-import { parseUploadId } from '../../registry/uploads.ts';
 
 /** A path under `/v2`, parsed once: what is authorised is what is routed. */
 export type Route =
