@@ -15,7 +15,7 @@ import type { Connection } from './connection.ts';
 import type { Around } from './dialect.ts';
 
 /** What every pull asks. Written by hand: building a query costs several times what SQLite needs to answer it. */
-export const hotStatements = {
+const hotStatements = {
   manifestByTag: `select m.digest, m.media_type, m.size_bytes, m.bytes
     from repositories r
     join tags t on t.repository_id = r.id and t.name = ? and t.ended_at is null

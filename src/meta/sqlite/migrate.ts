@@ -2,7 +2,7 @@ import { LedgerTooNew, LedgerTooOld } from '../errors.ts';
 import { migrations, type SqlWords, schemaVersion } from '../migrations/index.ts';
 import type { Connection } from './connection.ts';
 
-export const sqliteWords: SqlWords = {
+const sqliteWords: SqlWords = {
   id: 'integer primary key autoincrement',
   text: 'text',
   integer: 'integer',

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import type { BlobLocation } from '../../blobs/blob-store.ts';
 import { Unavailable } from '../../std/unavailable.ts';
 import { DEMO, digestFor, tagged } from '../contract/fixture.ts';
@@ -15,7 +16,7 @@ import { BackupExists, LedgerCorrupt, LedgerNotWritable, LedgerTooNew, LedgerToo
 import { acquireInstanceLock } from './instance-lock.ts';
 import { openSqliteMetaStore } from './sqlite-meta-store.ts';
 
-const counting = join(import.meta.dirname, '..', 'contract', 'counting-process.ts');
+const counting = fileURLToPath(import.meta.resolve('./counting-process.ts'));
 let directory: string;
 let files = 0;
 

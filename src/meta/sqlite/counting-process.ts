@@ -1,4 +1,4 @@
-import { openSqliteMetaStore } from '../sqlite/sqlite-meta-store.ts';
+import { openSqliteMetaStore } from './sqlite-meta-store.ts';
 
 /**
  * A process of the tests: adds one to `counter` so many times in durable transactions, tells each on a line, and then
