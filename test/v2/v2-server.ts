@@ -82,7 +82,7 @@ export async function startV2(env: Readonly<Record<string, string>> = {}): Promi
     const v2 = createV2({ registry, guard, config });
     const fastify = { routing: () => {} };
     const { registryListener } = createDoor({ config, v2, guard, fastify, telemetry, clock });
-    const server = createServer(registryListener.onRequest);
+    const server = createServer({ maxHeaderSize: 65_536 }, registryListener.onRequest);
     server.on('checkContinue', registryListener.onCheckContinue);
     await new Promise<void>((resolve) => {
       server.listen(0, '127.0.0.1', resolve);
