@@ -19,7 +19,11 @@ function message(headers: Record<string, string>, peer: string, tls = false): In
   return { headers, socket: tls ? { ...socket, encrypted: true } : socket } as unknown as IncomingMessage;
 }
 
-const PROXIED = { host: 'inner:5000', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'registry.example.com' };
+const PROXIED = {
+  host: 'inner:5000',
+  'x-forwarded-proto': 'https',
+  'x-forwarded-host': 'registry.example.com',
+};
 const CASES: [string, Record<string, string>, string, boolean, string][] = [
   ['Host alone', { host: 'r.example:5000' }, '198.51.100.1', false, 'http://r.example:5000'],
   ['own TLS', { host: 'r.example' }, '198.51.100.1', true, 'https://r.example'],

@@ -1,11 +1,14 @@
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** What node's parser refused before there was a request: answered in the same form as every other error. */
+/**
+ * What node's parser refused, answered in the same form as every other error. Null when there is nobody to answer, or an
+ * answer is under way already: two answers to one request must not be.
+ */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): number | null {
-  // A reply may be under way on this socket: two answers to one request must not be.
-  const busy =
-    '_httpMessage' in socket && (socket._httpMessage as { headersSent: boolean } | null)?.headersSent;
-  if (error.code === 'ECONNRESET' || !socket.writable || busy) {
+  const response = responseOn(socket);
+  const left = error.code === 'ECONNRESET' || (response !== null && error.code === 'HPE_INVALID_EOF_STATE');
+  if (left || !socket.writable || response?.headersSent === true) {
     socket.destroy();
     return null;
   }
@@ -21,6 +24,11 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
 }
 
 const CLOSE_MILLISECONDS_MAX = 2000;
+
+/** The response that a socket is busy with, as node keeps it. */
+export function responseOn(socket: Socket): ServerResponse | null {
+  return '_httpMessage' in socket ? (socket._httpMessage as ServerResponse | null) : null;
+}
 
 interface Refusal {
   readonly status: number;

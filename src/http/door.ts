@@ -177,7 +177,7 @@ class DoorRooms {
     const cut = sent.outcome === 'sent' ? null : sent.outcome;
     // 499 is what proxies log for a client that left before there was a status.
     recordRequest(this.#record, exchange, {
-      status: status === 0 ? 499 : status,
+      status: status === 0 ? (exchange.statusOnWire ?? 499) : status,
       bytesOut: sent.bytesOut,
       cut,
       fault,

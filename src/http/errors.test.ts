@@ -9,7 +9,9 @@ const CONTEXT = { baseUrl: 'https://r.example', service: 'drift "x"', requestId:
 
 function bodyOf(reply: Reply): { code: string; message: string; detail: unknown } {
   assert.equal(reply.body.kind, 'json');
-  const { errors } = (reply.body as { value: { errors: { code: string; message: string; detail: unknown }[] } }).value;
+  const { errors } = (
+    reply.body as { value: { errors: { code: string; message: string; detail: unknown }[] } }
+  ).value;
   assert.equal(errors.length, 1);
   return errors[0] as { code: string; message: string; detail: unknown };
 }
@@ -35,7 +37,10 @@ test('renderError, DENIED without a challenge, is 403 without one', () => {
 });
 
 test('renderError, headers and a delay of the error, are kept', () => {
-  const error = new RegistryError('TOOMANYREQUESTS', null, { retryAfterSeconds: 1.2, headers: { 'X-A': 'b' } });
+  const error = new RegistryError('TOOMANYREQUESTS', null, {
+    retryAfterSeconds: 1.2,
+    headers: { 'X-A': 'b' },
+  });
   const reply = renderError(error, CONTEXT);
   assert.equal(reply.status, 429);
   assert.equal(reply.headers['Retry-After'], '2');

@@ -43,6 +43,8 @@ export class Exchange implements Call {
   fault: unknown = null;
   /** Why the exchange was ended from outside; null while it was not. */
   endReason: Error | null = null;
+  /** Status that was written past the response, to a request that broke off as invalid HTTP. */
+  statusOnWire: number | null = null;
   readonly #settings: ExchangeSettings;
   readonly #expectsContinue: boolean;
   #body: IncomingBody | null = null;
@@ -113,7 +115,7 @@ export class Exchange implements Call {
   }
 
   get clientGone(): boolean {
-    return this.response.destroyed || this.response.socket?.destroyed === true;
+    return this.statusOnWire !== null || this.response.destroyed || this.response.socket?.destroyed === true;
   }
 
   get note(): Call['note'] {
@@ -128,6 +130,12 @@ export class Exchange implements Call {
     this.#body?.fail(reason);
   }
 
+  /** The connection is of no more use: what was to be said was said past the response. */
+  cutOff(statusOnWire: number | null): void {
+    this.statusOnWire = statusOnWire;
+    this.abort(goneError());
+  }
+
   readonly #note: Call['note'] = (fields) => {
     this.notes ??= {};
     for (const [name, value] of Object.entries(fields)) {
@@ -137,11 +145,14 @@ export class Exchange implements Call {
   };
 
   readonly #onClose = (): void => {
-    if (this.response.writableFinished) return;
-    const error = new Error('the client went away');
-    error.name = 'AbortError';
-    this.abort(error);
+    if (!this.response.writableFinished) this.abort(goneError());
   };
+}
+
+function goneError(): Error {
+  const error = new Error('the client went away');
+  error.name = 'AbortError';
+  return error;
 }
 
 const exchanges = new WeakMap<IncomingMessage, Exchange>();

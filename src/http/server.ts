@@ -6,7 +6,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Config, ListenAddress, TlsConfig } from '../config/config.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import { answerClientError } from './client-error.ts';
+import { answerClientError, responseOn } from './client-error.ts';
 import { ConnectionCount } from './connection-limits.ts';
 import type { Door, DoorListener } from './door.ts';
 import type { TlsMaterial } from './tls.ts';
@@ -55,9 +55,13 @@ export async function listen(deps: {
     const server = createServer(material, listener);
     connections.watch(server);
     server.on('clientError', (error: Error & { code?: string }, socket) => {
+      const response = responseOn(socket as Socket);
       const status = answerClientError(error, socket as Socket);
-      if (status !== null)
+      const exchange = [...door.running].find((each) => each.response === response);
+      if (exchange !== undefined) exchange.cutOff(status);
+      else if (status !== null) {
         log.info({ status, route: 'malformed', reason: error.code ?? 'UNKNOWN' }, 'request');
+      }
     });
     servers.push(server);
     return await openServer(server, address);
