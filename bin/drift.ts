@@ -1,0 +1,10 @@
+#!/usr/bin/env node
+import { runCommandLine } from '../src/ctl/command-line.ts';
+
+process.exitCode = await runCommandLine({
+  argv: process.argv.slice(2),
+  env: process.env,
+  cwd: process.cwd(),
+  stdout: process.stdout,
+  stderr: process.stderr,
+});

@@ -1,0 +1,127 @@
+import type { AddressInfo } from 'node:net';
+import { type Access, openAccess } from './access/open-access.ts';
+import type { ConfiguredPeople } from './access/user-directory.ts';
+import type { BlobStore } from './blobs/blob-store.ts';
+import { openBlobStore } from './blobs/open-blob-store.ts';
+import type { Config } from './config/config.ts';
+import { addressOf, createFastify } from './http/create-fastify.ts';
+import { createDoor } from './http/door.ts';
+import { createReadiness } from './http/readiness.ts';
+import { type Listeners, listen } from './http/server.ts';
+import { tokenRoutes } from './http/token-routes.ts';
+import { createV2 } from './http/v2/route.ts';
+import type { MetaStore } from './meta/meta-store.ts';
+import { openMetaStore } from './meta/open-meta-store.ts';
+import { createRegistry } from './registry/registry.ts';
+import { type Clock, systemClock } from './std/clock.ts';
+import { readVersion } from './std/version.ts';
+import type { Telemetry } from './telemetry/telemetry.ts';
+
+/** One process that serves both listeners: everything is put together here and nowhere else. */
+export interface App {
+  readonly registry: AddressInfo;
+  readonly console: AddressInfo;
+  readonly meta: MetaStore;
+  readonly blobs: BlobStore;
+  /** Who may come in from now on, and the TLS files as they are now; throws a sentence and then changes nothing. */
+  reload(people: ConfiguredPeople): Promise<void>;
+  /** No new requests; running ones get so long. Everything is closed when it resolves. */
+  stop(drainMilliseconds: number): Promise<void>;
+}
+
+export interface AppOptions {
+  readonly config: Config;
+  readonly people: ConfiguredPeople;
+  /** The same for all processes of one run of the program. */
+  readonly runId: string;
+  readonly telemetry: Telemetry;
+  /** The metrics of all processes; of this one alone when absent. */
+  readonly expositionAll?: () => Promise<string>;
+  readonly clock?: Clock;
+}
+
+export interface Stores {
+  readonly meta: MetaStore;
+  readonly blobs: BlobStore;
+}
+
+/** Of a ledger that has been migrated; throws what `openMetaStore` and `openBlobStore` throw. */
+export async function openStores(config: Config, telemetry: Pick<Telemetry, 'metrics'>): Promise<Stores> {
+  const { metrics } = telemetry;
+  const meta = await openMetaStore(config, { mode: 'serve', metrics });
+  try {
+    return { meta, blobs: await openBlobStore({ metrics }, config.storage) };
+  } catch (error) {
+    await meta.close();
+    throw error;
+  }
+}
+
+export async function closeStores({ meta, blobs }: Stores): Promise<void> {
+  await blobs.close();
+  await meta.close();
+}
+
+export async function startApp(options: AppOptions): Promise<App> {
+  const stores = await openStores(options.config, options.telemetry);
+  let access: Access | null = null;
+  try {
+    access = await openAccess({
+      meta: stores.meta,
+      clock: options.clock ?? systemClock,
+      metrics: options.telemetry.metrics,
+      auth: options.config.auth,
+      people: options.people,
+      passwordChecksMax: options.config.limits.passwordChecksMax,
+    });
+    return await openDoors(options, stores, access);
+  } catch (error) {
+    await access?.close();
+    await closeStores(stores);
+    throw error;
+  }
+}
+
+async function openDoors(options: AppOptions, stores: Stores, access: Access): Promise<App> {
+  const { config, telemetry } = options;
+  const clock = options.clock ?? systemClock;
+  const { guard } = access;
+  const registry = createRegistry({ ...stores, config, clock, runId: options.runId, telemetry });
+  const v2 = createV2({ registry, guard, config });
+  const fastify = await openFastify(options, stores, access);
+  const door = createDoor({ config, v2, guard, fastify, telemetry, clock });
+  const listeners: Listeners = await listen({ config, door, telemetry });
+  return {
+    ...stores,
+    registry: listeners.registry,
+    console: listeners.console,
+    async reload(people) {
+      await listeners.reloadTls();
+      access.users.replace(people);
+    },
+    async stop(drainMilliseconds) {
+      await listeners.drain(drainMilliseconds);
+      await fastify.close();
+      await access.close();
+      await closeStores(stores);
+    },
+  };
+}
+
+async function openFastify(options: AppOptions, stores: Stores, access: Access) {
+  const { config, telemetry } = options;
+  const fastify = await createFastify({
+    config,
+    version: readVersion(),
+    expositionAll: options.expositionAll ?? (() => telemetry.metrics.exposition()),
+    readiness: createReadiness({
+      ...stores,
+      reserveBytes: config.storage.reserveBytes,
+      clock: options.clock ?? systemClock,
+      log: telemetry.logger('http'),
+    }),
+  });
+  await fastify.register(tokenRoutes, { tokenServer: access.tokenServer, identifyAddress: addressOf });
+  await fastify.ready();
+  return fastify;
+}

@@ -1,0 +1,27 @@
+import { resolve } from 'node:path';
+import { BackupExists } from '../meta/errors.ts';
+import { openMetaStore } from '../meta/open-meta-store.ts';
+import { EXIT, type ExitCode } from '../std/exit-codes.ts';
+import type { ConfigCommandArgs } from './config-check.ts';
+import { onStoredData } from './stored-data.ts';
+
+/** `drift backup FILE`: a consistent copy of the ledger, while Drift serves or while it does not. */
+export async function runBackup(args: ConfigCommandArgs, target: string): Promise<ExitCode> {
+  return onStoredData(args, async (config) => {
+    const path = resolve(args.cwd, target);
+    const meta = await openMetaStore(config, { mode: 'read' });
+    try {
+      if (meta.backup === null)
+        throw new Error(`the database ${meta.driver} has its own way to be backed up`);
+      await meta.backup(path);
+    } catch (error) {
+      if (!(error instanceof BackupExists)) throw error;
+      args.stderr.write(`drift: ${error.message}\n`);
+      return EXIT.FAILED;
+    } finally {
+      await meta.close();
+    }
+    args.stdout.write(`The ledger was copied to ${path}. Copy ${config.storage.root}/blobs after it.\n`);
+    return EXIT.OK;
+  });
+}

@@ -1,0 +1,98 @@
+import { Command, CommanderError } from 'commander';
+import { serve } from '../process/primary.ts';
+import { EXIT } from '../std/exit-codes.ts';
+import { readVersion } from '../std/version.ts';
+import { runBackup } from './backup.ts';
+import { type ConfigCommandArgs, runConfigCheck } from './config-check.ts';
+import { runConfigShow } from './config-show.ts';
+import { runFsck } from './fsck.ts';
+import { runHealth } from './health.ts';
+
+export interface Surroundings extends Omit<ConfigCommandArgs, 'flags'> {
+  readonly argv: readonly string[];
+}
+
+interface Flags {
+  readonly config?: string;
+  readonly bind?: string;
+  readonly uiBind?: string;
+}
+
+/** Runs one command line; resolves with the exit code. */
+export async function runCommandLine(surroundings: Surroundings): Promise<number> {
+  let exitCode: number = EXIT.OK;
+  const program = buildProgram(surroundings, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync([...surroundings.argv], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.OK : EXIT.USAGE;
+  }
+}
+
+function buildProgram(surroundings: Surroundings, finish: (code: number) => void): Command {
+  const { env, cwd, stdout, stderr } = surroundings;
+  const program = new Command('drift')
+    .description('A self-hosted OCI registry')
+    .version(readVersion(), '--version')
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) });
+  const command = (name: string, description: string): Command =>
+    program
+      .command(name)
+      .description(description)
+      .exitOverride()
+      .option('-c, --config <file>', 'the configuration file (default: ./drift.toml where there is one)');
+  const args = ({ config, bind, uiBind }: Flags): ConfigCommandArgs => {
+    const flags = {
+      ...(config === undefined ? {} : { config }),
+      ...(bind === undefined ? {} : { bind }),
+      ...(uiBind === undefined ? {} : { uiBind }),
+    };
+    return { flags, env, cwd, stdout, stderr };
+  };
+  command('serve', 'serve the registry until a signal ends it')
+    .option('-b, --bind <address>', 'where the registry listens')
+    .option('-u, --ui-bind <address>', 'where the console listens')
+    .action(async (flags: Flags) => finish(await serve(args(flags))));
+  command('backup', 'copy the ledger, also while serving')
+    .argument('<file>', 'the copy; must not exist')
+    .action(async (file: string, flags: Flags) => finish(await runBackup(args(flags), file)));
+  command('fsck', 'compare ledger and content, both ways; changes nothing')
+    .option('--rehash', 'read every byte of every blob again', false)
+    .action(async (flags: Flags & { rehash: boolean }) => finish(await runFsck(args(flags), flags)));
+  command('health', 'ask the registry on this machine whether it answers').action(async (flags: Flags) =>
+    finish(await runHealth(args(flags))),
+  );
+  program
+    .command('version')
+    .description('print the version')
+    .action(() => {
+      stdout.write(`drift ${readVersion()} (node ${process.versions.node})\n`);
+    });
+  addConfigCommands(program, args, finish);
+  return program;
+}
+
+function addConfigCommands(
+  program: Command,
+  args: (flags: Flags) => ConfigCommandArgs,
+  finish: (code: number) => void,
+): void {
+  const config = program.command('config').description('look at the configuration').exitOverride();
+  const command = (name: string, description: string): Command =>
+    config
+      .command(name)
+      .description(description)
+      .exitOverride()
+      .option('-c, --config <file>', 'the configuration file');
+  command('check', 'say what is wrong, without starting').action((flags: Flags) =>
+    finish(runConfigCheck(args(flags))),
+  );
+  command('show', 'every value and where it came from, secrets masked').action((flags: Flags) =>
+    finish(runConfigShow(args(flags))),
+  );
+}

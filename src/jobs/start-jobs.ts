@@ -1,0 +1,40 @@
+import type { BlobStore } from '../blobs/blob-store.ts';
+import type { Config } from '../config/config.ts';
+import type { MetaStore } from '../meta/meta-store.ts';
+import type { Clock } from '../std/clock.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+import { checkpointJob } from './checkpoint.ts';
+import { expireAccessJob } from './expire-access.ts';
+import { expireUploadsJob } from './expire-uploads.ts';
+import type { Job } from './job.ts';
+import { rotateSigningKeysJob } from './rotate-signing-keys.ts';
+import { type Scheduler, startScheduler } from './scheduler.ts';
+import { sweepStagedJob } from './sweep-staged.ts';
+
+export interface JobsDependencies {
+  readonly meta: MetaStore;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly config: Pick<Config, 'auth' | 'storage'>;
+  readonly telemetry: Pick<Telemetry, 'logger'>;
+  readonly holder: string;
+}
+
+/** Every job of the program, in one explicit list. */
+export function startJobs(deps: JobsDependencies): Scheduler {
+  const { meta, clock, config, holder } = deps;
+  const jobs: readonly (Job | null)[] = [
+    checkpointJob({ meta, ledgerFile: config.storage.ledgerFile }),
+    expireUploadsJob(deps),
+    sweepStagedJob(deps),
+    expireAccessJob(deps),
+    rotateSigningKeysJob({ meta, clock, tokenSeconds: config.auth.accessTokenSeconds }),
+  ];
+  return startScheduler({
+    meta,
+    clock,
+    holder,
+    logger: deps.telemetry.logger('jobs'),
+    jobs: jobs.filter((job) => job !== null),
+  });
+}

@@ -1,0 +1,19 @@
+import { sweepStaged, type UploadCleaningDeps } from '../registry/expire-uploads.ts';
+import type { Job } from './job.ts';
+
+const INTERVAL_SECONDS = 60 * 60;
+/** A push in one request has staged bytes without an upload's row while it runs, and may take long. */
+const GRACE_SECONDS = 24 * 60 * 60;
+
+/** Removes staged bytes that a crash left without an upload. */
+export function sweepStagedJob(deps: UploadCleaningDeps): Job {
+  return {
+    name: 'sweep-staged',
+    intervalSeconds: INTERVAL_SECONDS,
+    scope: 'everywhere',
+    async run() {
+      const removed = await sweepStaged(deps, GRACE_SECONDS);
+      return removed === 0 ? null : { removed };
+    },
+  };
+}

@@ -1,0 +1,28 @@
+import { closeStores, openStores } from '../app.ts';
+import { startJobs } from '../jobs/start-jobs.ts';
+import { systemClock } from '../std/clock.ts';
+import { type ChildContext, type ChildWork, runChild } from './child.ts';
+import type { StartOrder } from './ipc.ts';
+
+/** Entry of the jobs process: what may block the event loop for a moment does so here. */
+runChild(beginJobs);
+
+async function beginJobs(order: StartOrder, { telemetry }: ChildContext): Promise<ChildWork> {
+  const { config, runId, role } = order;
+  const stores = await openStores(config, telemetry);
+  const jobs = startJobs({
+    ...stores,
+    clock: systemClock,
+    config,
+    telemetry,
+    holder: `${runId}/${role}`,
+  });
+  return {
+    addresses: null,
+    async reload() {},
+    async stop() {
+      await jobs.stop();
+      await closeStores(stores);
+    },
+  };
+}

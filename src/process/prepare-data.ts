@@ -1,0 +1,74 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { openBlobStore } from '../blobs/open-blob-store.ts';
+import type { Config } from '../config/config.ts';
+import type { MetaStore } from '../meta/meta-store.ts';
+import { openMetaStore } from '../meta/open-meta-store.ts';
+import { acquireInstanceLock, type InstanceLock } from '../meta/sqlite/instance-lock.ts';
+import { EXIT } from '../std/exit-codes.ts';
+import type { Metrics } from '../telemetry/telemetry.ts';
+import { StartupError } from './startup-errors.ts';
+
+/** The data of this run, ours alone, migrated and writable. */
+export interface PreparedData {
+  /** With the memory backend: the ledger's place is in a directory that goes with the run. */
+  readonly config: Config;
+  readonly meta: MetaStore;
+  close(): Promise<void>;
+}
+
+/** Throws what `startupFailure` understands. */
+export async function prepareData(asked: Config, metrics: Metrics): Promise<PreparedData> {
+  const undo: (() => Promise<unknown>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    const config = asked.storage.backend === 'memory' ? await inTemporaryDirectory(asked, undo) : asked;
+    const { root, ledgerFile } = config.storage;
+    for (const directory of new Set([root, dirname(ledgerFile)])) {
+      const lock = await lockDirectory(directory);
+      undo.push(() => lock.release());
+    }
+    const blobs = await openBlobStore({ metrics }, config.storage);
+    undo.push(() => blobs.close());
+    await blobs.probe(new AbortController().signal);
+    const meta = await openMetaStore(config, { mode: 'migrate', metrics });
+    undo.push(() => meta.close());
+    return { config, meta, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function inTemporaryDirectory(config: Config, undo: (() => Promise<unknown>)[]): Promise<Config> {
+  const root = await mkdtemp(join(tmpdir(), 'drift-memory-'));
+  undo.push(() => rm(root, { recursive: true, force: true }));
+  return { ...config, storage: { ...config.storage, root, ledgerFile: join(root, 'drift.db') } };
+}
+
+async function lockDirectory(directory: string): Promise<InstanceLock> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new StartupError(unusable(directory, error), error);
+  }
+  const lock = await acquireInstanceLock(directory);
+  if (lock !== null) return lock;
+  throw new StartupError({
+    sentence: `Another Drift serves the data in ${directory} already: stop it, or choose another directory.`,
+    exitCode: EXIT.ALREADY_RUNNING,
+  });
+}
+
+function unusable(directory: string, error: unknown) {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return { sentence: `The device of ${directory} is full.`, exitCode: EXIT.DATA_FULL };
+  }
+  const why =
+    code === 'EEXIST' || code === 'ENOTDIR' ? 'is not a directory' : `cannot be made (${code ?? 'unknown'})`;
+  return { sentence: `The data directory ${directory} ${why}.`, exitCode: EXIT.DATA_UNUSABLE };
+}

@@ -1,0 +1,181 @@
+import { randomBytes } from 'node:crypto';
+import { ensureFirstAdmin } from '../access/first-admin.ts';
+import type { Config } from '../config/config.ts';
+import { ConfigError, formatProblems } from '../config/config-error.ts';
+import { type ConfigInput, type ResolvedConfig, readConfig } from '../config/read.ts';
+import { systemClock } from '../std/clock.ts';
+import { EXIT, type ExitCode } from '../std/exit-codes.ts';
+import { readVersion } from '../std/version.ts';
+import { createTelemetry, type ProcessTelemetry } from '../telemetry/create-telemetry.ts';
+import { Family } from './family.ts';
+import { firstAdminBox } from './first-admin-box.ts';
+import { pinPorts } from './pin-ports.ts';
+import { type PreparedData, prepareData } from './prepare-data.ts';
+import { isAnyone, readPeople } from './read-people.ts';
+import { Reloading } from './reloading.ts';
+import { StartupError, startupFailure } from './startup-errors.ts';
+
+export interface ServeInput extends ConfigInput {
+  readonly stdout: { write(text: string): unknown };
+  readonly stderr: { write(text: string): unknown };
+}
+
+const RUN_ID_BYTES = 9;
+
+/** `drift serve`: the primary process. Resolves with the exit code when everything has ended. */
+export async function serve(input: ServeInput): Promise<ExitCode> {
+  let resolved: ResolvedConfig;
+  try {
+    resolved = readConfig(input);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    input.stderr.write(formatProblems(error));
+    return EXIT.CONFIG;
+  }
+  const telemetry = createTelemetry({
+    role: 'primary',
+    version: readVersion(),
+    ...resolved.config.logging,
+  });
+  try {
+    return await runPrimary(input, resolved, telemetry);
+  } catch (error) {
+    const failure = startupFailure(error);
+    if (failure === null) throw error;
+    input.stderr.write(`drift: ${failure.sentence}\n`);
+    return failure.exitCode;
+  } finally {
+    telemetry.flush();
+  }
+}
+
+async function runPrimary(
+  input: ServeInput,
+  resolved: ResolvedConfig,
+  telemetry: ProcessTelemetry,
+): Promise<ExitCode> {
+  const log = telemetry.logger('process');
+  for (const warning of resolved.warnings) log.warn(warning);
+  const people = peopleAtStart(resolved.config);
+  const data = await prepareData(resolved.config, telemetry.metrics);
+  try {
+    const admin = await ensureFirstAdmin({
+      meta: data.meta,
+      clock: systemClock,
+      configured: isAnyone(people),
+    });
+    if (admin !== null) input.stdout.write(firstAdminBox(admin));
+    const config = await pinPorts(data.config);
+    const primary = new Primary({ input, resolved, telemetry, config, people });
+    const code = await primary.run();
+    await finish(data);
+    return code;
+  } finally {
+    await data.close();
+  }
+}
+
+/** The next start finds nothing left to recover. */
+async function finish({ meta }: PreparedData): Promise<void> {
+  await meta.checkpoint?.('truncate');
+}
+
+function peopleAtStart(config: Config) {
+  try {
+    return readPeople(config);
+  } catch (error) {
+    throw new StartupError(
+      { sentence: `The users cannot be read: ${String(error)}`, exitCode: EXIT.CONFIG },
+      error,
+    );
+  }
+}
+
+interface PrimaryOptions {
+  readonly input: ServeInput;
+  readonly resolved: ResolvedConfig;
+  readonly telemetry: ProcessTelemetry;
+  readonly config: Config;
+  readonly people: ReturnType<typeof readPeople>;
+}
+
+/** From the first fork to the last exit. */
+class Primary {
+  readonly #options: PrimaryOptions;
+  readonly #reloading: Reloading;
+  readonly #family: Family;
+  readonly #ended = Promise.withResolvers<ExitCode>();
+  #stopping = false;
+
+  constructor(options: PrimaryOptions) {
+    const { telemetry, config, people, resolved, input } = options;
+    const log = telemetry.logger('process');
+    this.#options = options;
+    this.#reloading = new Reloading({
+      input,
+      log,
+      initial: resolved,
+      people,
+      apply: (next) => {
+        telemetry.setFilter(next.filter);
+        return this.#family.reload(next);
+      },
+    });
+    const runId = randomBytes(RUN_ID_BYTES).toString('base64url');
+    this.#family = new Family({
+      workers: config.storage.backend === 'memory' ? 1 : config.server.workers,
+      jobsProcess: config.storage.backend !== 'memory',
+      log,
+      metrics: telemetry.metrics,
+      order: () => {
+        const { people: now, filter } = this.#reloading.current;
+        return { config: { ...config, logging: { ...config.logging, filter } }, people: now, runId };
+      },
+      onFailure: ({ sentence, exitCode }) => void this.#giveUp(sentence, exitCode),
+      onCrashLoop: (sentence) => void this.#giveUp(sentence, EXIT.CRASH_LOOP),
+    });
+  }
+
+  async run(): Promise<ExitCode> {
+    const handlers = {
+      SIGTERM: () => this.#onStopSignal('SIGTERM'),
+      SIGINT: () => this.#onStopSignal('SIGINT'),
+      SIGHUP: () => void this.#reloading.reload(),
+    };
+    for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler);
+    try {
+      void this.#family.start().then((addresses) => {
+        this.#options.telemetry.logger('process').info(addresses, 'listening');
+      });
+      return await this.#ended.promise;
+    } finally {
+      this.#reloading.close();
+      for (const [signal, handler] of Object.entries(handlers)) process.off(signal, handler);
+    }
+  }
+
+  #onStopSignal(signal: string): void {
+    const log = this.#options.telemetry.logger('process');
+    if (this.#stopping) {
+      log.warn({ signal }, 'second signal: running requests are cut off');
+      this.#family.kill();
+      this.#ended.resolve(EXIT.INTERRUPTED);
+      return;
+    }
+    this.#stopping = true;
+    const { drainSecondsMax } = this.#options.config.server;
+    log.info({ signal, drainSecondsMax }, 'stopping: running requests get this long');
+    void this.#family.stop(drainSecondsMax * 1000).then(() => {
+      log.info('stopped');
+      this.#ended.resolve(EXIT.OK);
+    });
+  }
+
+  async #giveUp(sentence: string, exitCode: ExitCode): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#options.input.stderr.write(`drift: ${sentence}\n`);
+    await this.#family.stop(0);
+    this.#ended.resolve(exitCode);
+  }
+}

@@ -1,0 +1,75 @@
+import { writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
+import { type DestinationStream, type Logger, pino } from 'pino';
+import { readLevels } from './level-filter.ts';
+import { prettyLine } from './pretty-lines.ts';
+import { serializers } from './redact.ts';
+import type { Subsystem } from './telemetry.ts';
+
+export interface LoggersOptions {
+  /** `primary`, `worker-2`, `jobs`: every line carries it. */
+  readonly role: string;
+  readonly filter: string;
+  readonly format: 'json' | 'pretty' | 'auto';
+  /** Standard output when absent. */
+  readonly destination?: DestinationStream;
+}
+
+export interface Loggers {
+  logger(subsystem: Subsystem): Logger;
+  /** Takes effect on the next line of every logger handed out. */
+  setFilter(filter: string): void;
+  /** Writes what is buffered; for the last moment of a process. */
+  flush(): void;
+}
+
+const STDOUT = 1;
+/** Bytes in one write: several processes share the pipe, and a pipe keeps writes of up to this size apart (PIPE_BUF). */
+const WRITE_BYTES_MAX = 4096;
+
+export function createLoggers(options: LoggersOptions): Loggers {
+  let levels = readLevels(options.filter);
+  const { stream, flush } = openDestination(options);
+  const root = pino({ base: { pid: process.pid, role: options.role }, serializers, level: 'trace' }, stream);
+  const loggers = new Map<Subsystem, Logger>();
+  return {
+    logger(subsystem) {
+      const known = loggers.get(subsystem);
+      if (known !== undefined) return known;
+      const made = root.child({ subsystem }, { level: levels(subsystem) });
+      loggers.set(subsystem, made);
+      return made;
+    },
+    setFilter(filter) {
+      levels = readLevels(filter);
+      for (const [subsystem, logger] of loggers) logger.level = levels(subsystem);
+    },
+    flush,
+  };
+}
+
+function openDestination(options: LoggersOptions): { stream: DestinationStream; flush: () => void } {
+  const { destination, format } = options;
+  const onTerminal = destination === undefined && isatty(STDOUT);
+  if (format === 'pretty' || (format === 'auto' && onTerminal)) {
+    const write = (text: string): void => {
+      if (destination === undefined) writeAll(text);
+      else destination.write(text);
+    };
+    return { stream: { write: (line) => write(prettyLine(line, onTerminal)) }, flush: () => {} };
+  }
+  if (destination !== undefined) return { stream: destination, flush: () => {} };
+  const stream = pino.destination({ dest: STDOUT, sync: false, maxWrite: WRITE_BYTES_MAX });
+  return { stream, flush: () => stream.flushSync() };
+}
+
+function writeAll(text: string): void {
+  let rest = Buffer.from(text);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(STDOUT, rest));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return;
+    }
+  }
+}

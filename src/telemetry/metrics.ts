@@ -1,0 +1,109 @@
+import { AggregatorRegistry, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { asMetric, CounterCells, HistogramCells } from './cells.ts';
+import type { Metrics } from './telemetry.ts';
+
+export const EXPOSITION_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
+
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+const OPERATION_SECONDS = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5];
+
+export interface MetricsOptions {
+  readonly version: string;
+}
+
+export function createMetrics(options: MetricsOptions): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const cells = createCells();
+  for (const metric of Object.values(cells)) registry.registerMetric(asMetric(metric));
+  const uploads = new Gauge({
+    name: 'drift_uploads_in_flight',
+    help: 'Requests that are writing to an upload right now.',
+    registers: [registry],
+  });
+  new Gauge({
+    name: 'drift_build_info',
+    help: 'Always 1; the labels say what is running.',
+    labelNames: ['version', 'node'],
+    aggregator: 'first',
+    registers: [registry],
+  }).set({ version: options.version, node: process.versions.node }, 1);
+  return {
+    requestFinished(sample) {
+      const { route } = sample;
+      const method = METHODS.has(sample.method) ? sample.method : 'other';
+      cells.requests.add(`${route} ${method} ${sample.status}`, 1);
+      cells.durations.observe(`${route} ${method}`, sample.seconds);
+      cells.received.add(route, sample.bytesIn);
+      cells.sent.add(route, sample.bytesOut);
+    },
+    uploadStarted: () => uploads.inc(),
+    uploadEnded: () => uploads.dec(),
+    storeOperation(driver, operation, outcome, seconds) {
+      cells.store.observe(`${driver} ${operation} ${outcome}`, seconds);
+    },
+    metaOperation(driver, operation, outcome, seconds) {
+      cells.meta.observe(`${driver} ${operation} ${outcome}`, seconds);
+    },
+    login: (outcome) => cells.logins.add(outcome, 1),
+    exposition: () => registry.metrics(),
+    snapshot: () => registry.getMetricsAsJSON(),
+  };
+}
+
+function createCells() {
+  return {
+    requests: new CounterCells({
+      name: 'drift_http_requests_total',
+      help: 'Requests answered.',
+      labels: ['route', 'method', 'code'],
+    }),
+    durations: new HistogramCells(
+      {
+        name: 'drift_http_request_duration_seconds',
+        help: 'From the first byte of a request to the last byte of its answer.',
+        labels: ['route', 'method'],
+      },
+      REQUEST_SECONDS,
+    ),
+    received: new CounterCells({
+      name: 'drift_http_received_bytes_total',
+      help: 'Bytes of request bodies.',
+      labels: ['route'],
+    }),
+    sent: new CounterCells({
+      name: 'drift_http_sent_bytes_total',
+      help: 'Bytes of response bodies.',
+      labels: ['route'],
+    }),
+    store: new HistogramCells(
+      {
+        name: 'drift_blob_store_operation_seconds',
+        help: 'Operations of the blob store.',
+        labels: ['driver', 'operation', 'outcome'],
+      },
+      OPERATION_SECONDS,
+    ),
+    meta: new HistogramCells(
+      {
+        name: 'drift_meta_store_operation_seconds',
+        help: 'Reads, transactions and syncs of the database.',
+        labels: ['driver', 'operation', 'outcome'],
+      },
+      OPERATION_SECONDS,
+    ),
+    logins: new CounterCells({
+      name: 'drift_logins_total',
+      help: 'Passwords checked: ok, wrong, or slowed after failures.',
+      labels: ['outcome'],
+    }),
+  };
+}
+
+/** One exposition out of the snapshots of several processes. */
+export async function mergeSnapshots(snapshots: readonly unknown[]): Promise<string> {
+  // What came from another process was made by `snapshot` of the same version of this program.
+  const merged = AggregatorRegistry.aggregate(snapshots as object[]);
+  return merged.metrics();
+}

@@ -1,0 +1,102 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type App, startApp } from '../../src/app.ts';
+import type { BlobStore } from '../../src/blobs/blob-store.ts';
+import type { Config } from '../../src/config/config.ts';
+import { readConfig } from '../../src/config/read.ts';
+import type { MetaStore } from '../../src/meta/meta-store.ts';
+import { openMetaStore } from '../../src/meta/open-meta-store.ts';
+import type { Clock } from '../../src/std/clock.ts';
+import { createTelemetry } from '../../src/telemetry/create-telemetry.ts';
+
+export interface RegistryOptions {
+  /** `name: password`; administrators unless `scopes` says otherwise. */
+  readonly users?: Readonly<Record<string, string>>;
+  /** `name: [scopes]`, in wire form. */
+  readonly scopes?: Readonly<Record<string, readonly string[]>>;
+  /** `storage.backend`; the ledger is SQLite in a temporary directory either way. Default: memory. */
+  readonly backend?: 'fs' | 'memory';
+  /** Environment names as in the reference: `DRIFT_LIMITS_MANIFEST_SIZE`… */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Changes what the environment cannot say. */
+  readonly config?: (config: Config) => Config;
+  readonly clock?: Clock;
+  /** Data of an earlier registry, to start again on them; then they are kept. */
+  readonly directory?: string;
+  /** Log lines go here; nowhere when absent. */
+  readonly onLog?: (line: string) => void;
+}
+
+/** A whole registry in this process, listening on two free ports. */
+export interface StartedRegistry {
+  readonly registryUrl: string;
+  readonly consoleUrl: string;
+  readonly config: Config;
+  readonly directory: string;
+  readonly meta: MetaStore;
+  readonly blobs: BlobStore;
+  reload: App['reload'];
+  /** Also removes the data, unless a directory was given. */
+  stop(): Promise<void>;
+}
+
+export const ADMIN_HEADER = `Basic ${Buffer.from('admin:correct-horse-battery').toString('base64')}`;
+const ADMIN_ONLY = { admin: 'correct-horse-battery' };
+
+export async function startRegistry(options: RegistryOptions = {}): Promise<StartedRegistry> {
+  const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'drift-registry-'));
+  const config = configure(options, directory);
+  const telemetry = createTelemetry({
+    role: 'test',
+    version: '0.0.0',
+    ...config.logging,
+    destination: { write: (line) => options.onLog?.(line) },
+  });
+  await (await openMetaStore(config, { mode: 'migrate' })).close();
+  const { users } = config.auth;
+  const app = await startApp({
+    config,
+    people: { users, passwords: config.secrets.passwords, htpasswd: [] },
+    runId: `test-${process.pid}-${performance.now()}`,
+    telemetry,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
+  });
+  return {
+    registryUrl: `http://127.0.0.1:${app.registry.port}`,
+    consoleUrl: `http://127.0.0.1:${app.console.port}`,
+    config,
+    directory,
+    meta: app.meta,
+    blobs: app.blobs,
+    reload: (people) => app.reload(people),
+    async stop() {
+      await app.stop(0);
+      if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function configure(options: RegistryOptions, directory: string): Config {
+  const { config } = readConfig({
+    flags: {},
+    cwd: directory,
+    env: {
+      DRIFT_BIND_ADDR: '127.0.0.1:0',
+      DRIFT_UI_ADDR: '127.0.0.1:0',
+      DRIFT_FS_ROOT: directory,
+      DRIFT_STORAGE_RESERVE: '0',
+      DRIFT_STORAGE_BACKEND: options.backend ?? 'memory',
+      DRIFT_LOG_FORMAT: 'json',
+      ...options.env,
+    },
+  });
+  const passwords = options.users ?? ADMIN_ONLY;
+  const users = Object.keys(passwords).map((name) => ({ name, scopes: options.scopes?.[name] ?? null }));
+  const full: Config = {
+    ...config,
+    auth: { ...config.auth, users },
+    secrets: { passwords: new Map(Object.entries(passwords)) },
+  };
+  return options.config?.(full) ?? full;
+}
