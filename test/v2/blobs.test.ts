@@ -164,7 +164,7 @@ describe('blobs', () => {
     const refused = await v2.client.send('DELETE', `/v2/ghost/needs/blobs/${image.layer}`);
     assert.equal(refused.status, 403);
     assert.equal(refused.code, 'DENIED');
-    assert.match(refused.json.errors[0].message, new RegExp(image.digest));
+    assert.match(refused.message, new RegExp(image.digest));
     assert.equal((await v2.client.send('HEAD', `/v2/ghost/needs/blobs/${image.layer}`)).status, 200);
     await v2.client.send('DELETE', `/v2/ghost/needs/manifests/${image.digest}`);
     assert.equal((await v2.client.send('DELETE', `/v2/ghost/needs/blobs/${image.layer}`)).status, 202);

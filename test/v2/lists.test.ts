@@ -5,8 +5,8 @@ import { startV2, type V2Server } from './v2-server.ts';
 
 /** The target of a `Link`, which must be relative and start the header. */
 function nextOf(answer: Answer): string | null {
-  const link = answer.headers.link;
-  if (link === undefined) return null;
+  const { link } = answer.headers;
+  if (typeof link !== 'string') return null;
   const match = /^<(\/v2\/[^>]*)>; rel="next"$/.exec(link);
   assert.ok(match, link);
   return match[1] ?? null;

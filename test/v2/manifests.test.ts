@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import {
+  type Answer,
   CONFIG,
   IMAGE,
   INDEX,
@@ -139,7 +140,7 @@ describe('manifests', () => {
     const answer = await v2.client.putManifest('other/thief', 'latest', image.bytes, { as: STRANGER });
     assert.equal(answer.status, 400);
     assert.equal(answer.code, 'MANIFEST_BLOB_UNKNOWN');
-    assert.deepEqual(new Set(answer.json.errors[0].detail.digests), new Set([image.config, image.layer]));
+    assert.deepEqual(new Set(answer.json.errors[0]?.detail.digests), new Set([image.config, image.layer]));
     assert.equal((await v2.client.send('GET', '/v2/other/thief/tags/list')).status, 404);
   });
 
@@ -284,13 +285,11 @@ describe('immutable tags', () => {
   });
   after(() => v2.stop());
 
-  async function assertRefused(
-    answer: Promise<{ status: number; code: string | null; json: any }>,
-  ): Promise<void> {
-    const { status, code, json } = await answer;
+  async function assertRefused(answer: Promise<Answer>): Promise<void> {
+    const { status, code, message } = await answer;
     assert.equal(status, 403);
     assert.equal(code, 'DENIED');
-    assert.match(json.errors[0].message, /v1.*immutable|immutable.*v1/);
+    assert.match(message, /v1.*immutable|immutable.*v1/);
     const head = await v2.client.send('HEAD', `${MANIFESTS}/v1`);
     assert.equal(head.headers['docker-content-digest'], first.digest);
   }
@@ -320,7 +319,7 @@ describe('immutable tags', () => {
     for (const digest of [child.digest, sha256(inner), sha256(outer)]) {
       const answer = await v2.client.send('DELETE', `${MANIFESTS}/${digest}`);
       assert.equal(answer.status, 403);
-      assert.match(answer.json.errors[0].message, /release/);
+      assert.match(answer.message, /release/);
     }
   });
 

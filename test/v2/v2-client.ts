@@ -16,20 +16,31 @@ export const PULLER: Person = { name: 'puller', password: 'pulls-and-no-more' };
 /** May do everything with `other/**`. */
 export const STRANGER: Person = { name: 'stranger', password: 'lives-in-other-repos' };
 
+/** Every field of a JSON body that a test reads; each answer has a few of them. */
+export interface Body {
+  readonly errors: readonly { code: string; message: string; detail: { digests: readonly string[] } }[];
+  readonly tags: readonly string[];
+  readonly repositories: readonly string[];
+  readonly manifests: readonly { digest: string }[];
+  readonly extensions: readonly { name: string; endpoints: unknown }[];
+}
+
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   /** Name and value of each header as they came. */
   readonly rawHeaders: readonly string[];
   readonly body: Buffer;
-  readonly json: any;
+  readonly json: Body;
   /** `code` of the first error. */
   readonly code: string | null;
+  /** `message` of the first error, or nothing. */
+  readonly message: string;
 }
 
 export interface Ask {
   readonly as?: Person | null;
-  readonly headers?: Readonly<Record<string, string | readonly string[]>>;
+  readonly headers?: Readonly<Record<string, string>>;
   /** An iterable is sent chunked, without a length. */
   readonly body?: Uint8Array | string | Iterable<Uint8Array>;
 }
@@ -49,7 +60,7 @@ export class V2Client {
 
   send(method: string, path: string, ask: Ask = {}): Promise<Answer> {
     const person = ask.as === undefined ? ADMIN : ask.as;
-    const headers: Record<string, string | readonly string[]> = { ...ask.headers };
+    const headers: Record<string, string> = { ...ask.headers };
     if (person !== null && headers['authorization'] === undefined) headers['authorization'] = basic(person);
     const { body } = ask;
     const whole = body === undefined || typeof body === 'string' || body instanceof Uint8Array;
@@ -75,7 +86,7 @@ export class V2Client {
       message.on('error', reject);
       if (whole) message.end(bytes);
       else {
-        for (const part of body as Iterable<Uint8Array>) message.write(part);
+        for (const part of body) message.write(part);
         message.end();
       }
     });
@@ -178,5 +189,11 @@ function answerOf(
 ): Answer {
   const json =
     /json/.test(String(head.headers['content-type'])) && body.length > 0 ? JSON.parse(body.toString()) : null;
-  return { ...head, body, json, code: json?.errors?.[0]?.code ?? null };
+  return {
+    ...head,
+    body,
+    json,
+    code: json?.errors?.[0]?.code ?? null,
+    message: json?.errors?.[0]?.message ?? '',
+  };
 }
