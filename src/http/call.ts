@@ -45,4 +45,10 @@ export type ReplyBody =
   | { readonly kind: 'json'; readonly value: unknown }
   /** Length known from `sizeBytes` of what is sent. */
   | { readonly kind: 'blob'; readonly sizeBytes: number; readonly body: BlobBody }
-  | { readonly kind: 'ranges'; readonly mediaType: string; readonly sizeBytes: number; readonly ranges: readonly ByteRange[]; readonly open: (range: ByteRange) => Promise<BlobBody> };
+  | {
+      readonly kind: 'ranges';
+      readonly mediaType: string;
+      readonly sizeBytes: number;
+      readonly ranges: readonly ByteRange[];
+      readonly open: (range: ByteRange) => Promise<BlobBody>;
+    };
