@@ -274,7 +274,7 @@ test('door, an unexpected error, is 500 without its text and logged with it', as
   assert.match(answer, /^HTTP\/1\.1 500 /);
   assert.doesNotMatch(answer, /secret-internal/);
   const [line] = world.lines;
-  assert.match(String(line?.err), /secret-internal/);
+  assert.match(JSON.stringify(line?.err), /secret-internal/);
   assert.equal(line?.principal, 'ann');
   assert.equal(line?.route, 'v2_test');
   assert.doesNotMatch(JSON.stringify(line), /hidden|Bearer/);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { pino } from 'pino';
 import type { BlobBody } from '../../src/blobs/blob-store.ts';
 import type { Config, LimitsConfig, ServerConfig, TlsConfig } from '../../src/config/config.ts';
 import type { Call, Reply } from '../../src/http/call.ts';
@@ -130,12 +131,8 @@ function configOf(options: DoorWorldOptions): Config {
 }
 
 function recordingTelemetry(lines: DoorWorld['lines'], samples: DoorWorld['samples']): Telemetry {
-  const log = {
-    isLevelEnabled: () => true,
-    info: (fields: Record<string, unknown>, message: string) => lines.push({ ...fields, message }),
-    error: (fields: Record<string, unknown>, message: string) =>
-      lines.push({ ...fields, message, level: 'error' }),
-  };
+  const write = (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>);
+  const log = pino({ level: 'info' }, { write });
   return {
     logger: () => log,
     metrics: { requestFinished: (sample: DoorWorld['samples'][number]) => samples.push(sample) },
