@@ -288,6 +288,8 @@ function reading(test: Test, large: Buffer): void {
       held.push(chunk);
     }
     assert.ok(Buffer.concat(held).equals(large));
+    for (const chunk of held) chunk.fill(0);
+    assert.ok((await blobBytes(store, location, signal)).equals(large), 'a consumer wrote into the store');
   });
 
   test('close, before, during and after the reading, frees the body', async ({ store, signal }) => {

@@ -41,6 +41,13 @@ describe('openFsBlobStore', () => {
     }
   });
 
+  it('a root newly made with its parents, is synced up to the directory that was there', async (t) => {
+    const base = await directory(t);
+    const log: string[] = [];
+    await openFsBlobStore({ root: join(base, 'a', 'b'), files: logging(base, log) });
+    assert.deepEqual(log.slice(0, 4), ['mkdir a/b', 'sync a/b', 'sync a', 'sync .']);
+  });
+
   it('a root that is a file or lies below one, throws Unavailable and says so', async (t) => {
     const file = join(await directory(t), 'file');
     await writeFile(file, '');
@@ -98,6 +105,16 @@ describe('commit', () => {
     await store.commit(again, digest);
     const againPath = `uploads/${again.slice(0, 2)}/${again}`;
     assert.deepEqual(log, [`sync ${againPath}`, `rename ${againPath} ${blobPath}`, `sync ${fanOut}`]);
+  });
+
+  it('an upload that was begun long ago, gives the blob the time of its commit', async (t) => {
+    const root = await directory(t);
+    const store = await openFsBlobStore({ root });
+    const id = await stageBytes(store, 'bytes');
+    await utimes(join(root, 'uploads', id.slice(0, 2), id), 1, 1);
+    const before = Date.now();
+    const blob = await store.commit(id, digestOf('sha256', Buffer.from('bytes')));
+    assert.ok((blob?.modifiedAt ?? 0) >= before - 1);
   });
 
   it('many at once into one directory, share one sync begun after the last rename', async (t) => {
@@ -294,8 +311,9 @@ function logging(root: string, log: string[]): FileOperations {
   return {
     ...systemFileOperations,
     mkdir: (async (path: string, options: { recursive?: false }) => {
-      await systemFileOperations.mkdir(path, options);
+      const firstMade = await systemFileOperations.mkdir(path, options);
       log.push(`mkdir ${name(path)}`);
+      return firstMade;
     }) as FileOperations['mkdir'],
     rename: async (from, to) => {
       await systemFileOperations.rename(from, to);

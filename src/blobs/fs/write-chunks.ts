@@ -8,7 +8,8 @@ const BATCH_PIECES_MAX = 256;
 
 /**
  * Writes the chunks at `position` onward; one batch is written while the next one is received. Whatever was received
- * before the chunks or the signal ended it by an error is written before that error is thrown.
+ * before the chunks or the signal ended it by an error is written before that error is thrown. Chunks are held until written:
+ * their source may not write over them.
  */
 export async function writeChunks(
   handle: FileHandle,
