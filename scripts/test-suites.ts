@@ -77,14 +77,14 @@ export const SUITES: readonly Suite[] = [
   {
     name: 'proxy',
     files: ['test/proxy/*.test.ts'],
-    needs: ['nginx', 'dockerd', 'docker', 'podman', 'openssl'],
+    needs: ['nginx', 'dockerd', 'docker', 'podman', 'openssl', 'curl'],
     root: true,
     concurrency: 1,
   },
   {
     name: 'container',
     files: ['test/container/*.test.ts'],
-    needs: ['dockerd', 'docker'],
+    needs: ['dockerd', 'docker', 'docker-compose'],
     root: true,
     concurrency: 1,
   },

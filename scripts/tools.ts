@@ -10,6 +10,7 @@ import { delimiter, join } from 'node:path';
 /** Debian packages by the command that shows that they are there. */
 export const DEBIAN_TOOLS = {
   dockerd: 'docker.io',
+  'docker-compose': 'docker-compose',
   podman: 'podman',
   buildah: 'buildah',
   skopeo: 'skopeo',

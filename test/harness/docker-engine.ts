@@ -16,7 +16,7 @@ export interface CommandResult {
 
 export interface DockerEngine {
   readonly directory: string;
-  /** `host:port/name` of registries spoken to over TLS with this authority. */
+  /** Registries at this `host:port` are spoken to over TLS with this authority, until the engine stops. */
   trust(hostAndPort: string, authorityFile: string): void;
   /** Runs the docker client with its own configuration folder; rejects when it fails. */
   docker(args: readonly string[], options?: DockerOptions): Promise<CommandResult>;
@@ -41,8 +41,6 @@ export async function startDockerEngine(): Promise<DockerEngine> {
   const socket = `unix://${directory}/docker.sock`;
   mkdirSync(join(directory, 'config'));
   const log = openSync(join(directory, 'dockerd.log'), 'a');
-  const certificates = join(directory, 'certs.d');
-  mkdirSync(certificates);
   const daemon = spawn(
     requireTool('dockerd'),
     [
@@ -65,10 +63,13 @@ export async function startDockerEngine(): Promise<DockerEngine> {
       env: { DOCKER_CONFIG: config, DOCKER_BUILDKIT: '0', ...options.env },
     });
   };
+  const trusted: string[] = [];
   const engine: DockerEngine = {
     directory,
     trust: (hostAndPort, authorityFile) => {
+      // The engine has no option for another folder.
       const folder = join('/etc/docker/certs.d', hostAndPort);
+      trusted.push(folder);
       mkdirSync(folder, { recursive: true });
       writeFileSync(join(folder, 'ca.crt'), readFileSync(authorityFile));
     },
@@ -79,7 +80,10 @@ export async function startDockerEngine(): Promise<DockerEngine> {
         throw new Error(`docker ${args.join(' ')}: ${result.code}\n${result.stdout}${result.stderr}`);
       return result;
     },
-    stop: () => stopEngine(daemon, directory),
+    stop: async () => {
+      for (const folder of trusted) rmSync(folder, { recursive: true, force: true });
+      await stopEngine(daemon, directory);
+    },
   };
   await waitUntilReady(engine, daemon, directory);
   return engine;
