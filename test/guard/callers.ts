@@ -36,6 +36,8 @@ export type Standing =
 
 export interface MatrixCaller {
   readonly label: string;
+  /** Requests at once: more than one unless what went before counts. */
+  readonly atOnce: number;
   readonly standing: Standing;
   /** `Authorization` of the next request, null for none. */
   readonly authorize: (world: V2Server) => Promise<string | null>;
@@ -50,28 +52,32 @@ export function startMatrixWorld(): Promise<V2Server> {
   return startV2(ENV);
 }
 
+const AT_ONCE = 8;
+
 const person = (who: Person) => async (): Promise<string> => basic(who);
 const somebody = (...may: readonly Action[]): Standing => ({ kind: 'somebody', may });
 
 /** The issue's list, and a person whose rights are all elsewhere. */
 export const CALLERS: readonly MatrixCaller[] = [
-  { label: 'anonymous', standing: { kind: 'nobody' }, authorize: async () => null },
+  { label: 'anonymous', atOnce: AT_ONCE, standing: { kind: 'nobody' }, authorize: async () => null },
   {
     label: 'wrong password',
+    atOnce: 1,
     standing: { kind: 'refused', error: null },
     authorize: async (world) => {
       world.clock.advance(THROTTLE_SECONDS_MAX);
       return basic({ name: ADMIN.name, password: 'not-the-password' });
     },
   },
-  { label: 'pull', standing: somebody('pull'), authorize: person(PULL) },
-  { label: 'push-only', standing: somebody('push'), authorize: person(PUSH_ONLY) },
-  { label: 'push', standing: somebody('pull', 'push'), authorize: person(PUSH) },
-  { label: 'delete', standing: somebody('delete'), authorize: person(DELETE) },
-  { label: 'admin', standing: somebody('pull', 'push', 'delete'), authorize: person(ADMIN) },
-  { label: 'stranger', standing: somebody(), authorize: person(STRANGER) },
+  { label: 'pull', atOnce: AT_ONCE, standing: somebody('pull'), authorize: person(PULL) },
+  { label: 'push-only', atOnce: AT_ONCE, standing: somebody('push'), authorize: person(PUSH_ONLY) },
+  { label: 'push', atOnce: AT_ONCE, standing: somebody('pull', 'push'), authorize: person(PUSH) },
+  { label: 'delete', atOnce: AT_ONCE, standing: somebody('delete'), authorize: person(DELETE) },
+  { label: 'admin', atOnce: AT_ONCE, standing: somebody('pull', 'push', 'delete'), authorize: person(ADMIN) },
+  { label: 'stranger', atOnce: AT_ONCE, standing: somebody(), authorize: person(STRANGER) },
   {
     label: 'expired token',
+    atOnce: AT_ONCE,
     standing: { kind: 'refused', error: 'invalid_token' },
     authorize: once(async (world) => {
       const token = await usableToken(world, fullScope());
@@ -81,11 +87,13 @@ export const CALLERS: readonly MatrixCaller[] = [
   },
   {
     label: 'foreign-scope token',
+    atOnce: AT_ONCE,
     standing: { kind: 'narrow' },
     authorize: once((world) => usableToken(world, 'repository:other/app:pull,push,delete')),
   },
   {
     label: 'foreign-key token',
+    atOnce: AT_ONCE,
     standing: { kind: 'refused', error: 'invalid_token' },
     // Another registry with the same service and people: nothing but the key tells its tokens apart.
     authorize: once(async () => {
