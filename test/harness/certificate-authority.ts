@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { requireTool } from '../../scripts/tools.ts';
 
 export interface CertificateAuthority {
+  /** Alone in its folder: some clients are given a folder, and take keys beside it for their own. */
   readonly certificateFile: string;
   /** A server certificate for these names (`DNS:…`, `IP:…`). */
   issue(name: string, subjects: readonly string[]): { certificateFile: string; keyFile: string };
@@ -15,6 +16,8 @@ export interface CertificateAuthority {
 export function createCertificateAuthority(): CertificateAuthority {
   const directory = mkdtempSync(join(tmpdir(), 'drift-ca-'));
   const file = (name: string) => join(directory, name);
+  const certificateFile = join(directory, 'trust', 'ca.crt');
+  mkdirSync(join(directory, 'trust'));
   const openssl = (...args: string[]) => execFileSync(requireTool('openssl'), args, { stdio: 'pipe' });
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
   openssl(
@@ -24,14 +27,14 @@ export function createCertificateAuthority(): CertificateAuthority {
     '-keyout',
     file('ca.key'),
     '-out',
-    file('ca.crt'),
+    certificateFile,
     '-days',
     '2',
     '-subj',
     '/CN=Drift test CA',
   );
   return {
-    certificateFile: file('ca.crt'),
+    certificateFile,
     issue: (name, subjects) => {
       const [key, request, certificate, extensions] = ['key', 'csr', 'crt', 'ext'].map((ending) =>
         file(`${name}.${ending}`),
@@ -44,9 +47,11 @@ export function createCertificateAuthority(): CertificateAuthority {
         '-in',
         request,
         '-CA',
-        file('ca.crt'),
+        certificateFile,
         '-CAkey',
         file('ca.key'),
+        '-CAserial',
+        file('ca.srl'),
         '-CAcreateserial',
         '-days',
         '2',
