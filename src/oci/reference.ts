@@ -10,6 +10,8 @@ export type Reference =
 
 /** distribution-spec, "Pulling manifests". */
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+/** Of a longer digest only 64 characters of the encoded part stand in the tag. */
+const DIGEST_TAG = /^sha(?:256|512)-[0-9a-f]{64}(?:\.(?:sig|att|sbom))?$/;
 
 export function parseTag(text: string): Tag | null {
   return TAG.test(text) ? (text as Tag) : null;
@@ -23,4 +25,12 @@ export function parseReference(text: string): Reference | null {
   }
   const tag = parseTag(text);
   return tag === null ? null : { kind: 'tag', tag };
+}
+
+/**
+ * Whether a tag stands for a digest: the referrers tag schema (distribution-spec, "Referrers Tag Schema"), and the signatures,
+ * attestations and bills of materials of cosign before version 3.
+ */
+export function isDigestTag(tag: Tag): boolean {
+  return DIGEST_TAG.test(tag);
 }

@@ -1,7 +1,7 @@
 import type { MetaTransaction, RepositoryId } from '../meta/meta-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
-import type { Tag } from '../oci/reference.ts';
+import { isDigestTag, type Tag } from '../oci/reference.ts';
 import { compileGlob } from '../std/glob.ts';
 
 /** Indexes above a manifest that a delete looks at before it refuses to guess. */
@@ -22,7 +22,8 @@ export interface Immutability {
 
 export function createImmutability(patterns: readonly string[]): Immutability {
   const matchers = patterns.map(compileGlob);
-  const isProtected = (tag: Tag): boolean => matchers.some((matches) => matches(tag));
+  // Clients move those with each new signature or referrer: what they hang on to is a digest, which cannot move.
+  const isProtected = (tag: Tag): boolean => !isDigestTag(tag) && matchers.some((matches) => matches(tag));
   return {
     check: (tag, change) => {
       if (change.before === null || change.before === change.after || !isProtected(tag)) return;
