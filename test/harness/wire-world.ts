@@ -55,7 +55,7 @@ export async function openWireWorld(options: RegistryOptions = {}): Promise<Wire
     token: async (person, scope) => {
       const query = new URLSearchParams({ service: registry.config.auth.service, scope });
       const headers = person === null ? {} : { authorization: basic(person) };
-      const answer = await fetch(`${registry.registryUrl}/token?${query}`, { headers });
+      const answer = await fetch(`${registry.registryUrl}/token?${query.toString()}`, { headers });
       assert.equal(answer.status, 200);
       return ((await answer.json()) as { token: string }).token;
     },

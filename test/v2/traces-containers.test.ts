@@ -92,7 +92,7 @@ describe('section 4, podman, skopeo, buildah and CRI-O (containers/image)', () =
     const token = await world.token(OWNER, `repository:${REPOSITORY}:*`);
     const headers = { authorization: `Bearer ${token}` };
     const got = await world.client.send('GET', `/v2/${REPOSITORY}/manifests/gone`, { as: null, headers });
-    const path = `/v2/${REPOSITORY}/manifests/${got.headers['docker-content-digest']}`;
+    const path = `/v2/${REPOSITORY}/manifests/${String(got.headers['docker-content-digest'])}`;
     await expectAnswer(world.client.send('DELETE', path, { as: null, headers }), { status: 202 });
     await expectAnswer(world.client.send('GET', path, { as: null, headers }), { status: 404 });
     assert.equal(path.endsWith(image.digest), true);

@@ -47,13 +47,13 @@ describe('section 4, docker with the classic store', () => {
       offline_token: 'true',
       service: service ?? '',
     });
-    const answer = await fetch(`${realm}?${query}`, { headers: { authorization: basic(OWNER) } });
+    const answer = await fetch(`${realm}?${query.toString()}`, { headers: { authorization: basic(OWNER) } });
     const body = (await answer.json()) as { token: string; access_token: string; expires_in: number };
     assert.equal(answer.status, 200);
     assert.equal(body.token, body.access_token);
     assert.ok(body.expires_in >= 60);
     await expectAnswer(send('GET', '/v2/', body.token), { status: 200 });
-    const wrong = await fetch(`${realm}?${query}`, {
+    const wrong = await fetch(`${realm}?${query.toString()}`, {
       headers: { authorization: basic({ ...OWNER, password: 'no' }) },
     });
     assert.equal(wrong.status, 401);
