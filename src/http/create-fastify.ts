@@ -48,12 +48,6 @@ export function addressOf(request: FastifyRequest): string {
   return exchangeOf(request.raw)?.address ?? request.raw.socket.remoteAddress ?? '';
 }
 
-/** Puts the name of who was found to be calling into the request's log line. */
-export function notePrincipal(request: FastifyRequest, name: string): void {
-  const exchange = exchangeOf(request.raw);
-  if (exchange !== null) exchange.principalName = name;
-}
-
 /** The same body and headers as `/v2` has for its errors. */
 function sendError(options: {
   readonly config: FastifyOptions['config'];

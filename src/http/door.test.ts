@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { exchangeRaw, openDoor, RawClient, TEXT_REPLY, WatchedBody } from '../../test/harness/door-world.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { Call, Reply } from './call.ts';
@@ -199,6 +200,35 @@ test('door, a body that stops arriving, is 408 and aborts the signal', async () 
   assert.equal((aborted[0] as RegistryError).code, 'REQUEST_TIMEOUT');
 });
 
+test('door, a body that only trickles, is 408 like one that stopped', async () => {
+  await using world = await openDoor({ limits: { bodyIdleSecondsMax: 0.2 }, handle: readAll });
+  const client = await RawClient.open(world.port);
+  client.send(`PUT /v2/a HTTP/1.1\r\n${AUTH}Content-Length: 100000\r\n\r\n`);
+  const trickle = setInterval(() => client.send('x'), 20);
+  assert.match(await client.until(/stopped arriving/), /^HTTP\/1\.1 408 /);
+  clearInterval(trickle);
+  client.close();
+});
+
+test('door, a consumer slower than the idle limit, is not taken for a client that stopped', async () => {
+  await using world = await openDoor({
+    limits: { bodyIdleSecondsMax: 0.1 },
+    handle: async (call) => {
+      let bytes = 0;
+      for await (const chunk of call.body.chunks) {
+        if (bytes === 0) await sleep(350);
+        bytes += chunk.length;
+      }
+      return { status: 201, headers: {}, body: { kind: 'json', value: { bytes } } };
+    },
+  });
+  const size = 4 * 1024 * 1024;
+  const client = await RawClient.open(world.port);
+  client.send(`PUT /v2/a HTTP/1.1\r\n${CLOSE}Content-Length: ${size}\r\n\r\n`);
+  client.send(Buffer.alloc(size));
+  assert.match(await client.untilClosed(), new RegExp(`^HTTP/1.1 201 [^]*{"bytes":${size}}$`));
+});
+
 test('door, a client that leaves during its body, ends the read and is logged as gone', async () => {
   const entered = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<unknown>();
@@ -324,4 +354,5 @@ test('connection limit, one more than allowed, is reset while the others go on',
   assert.equal((await second?.untilClosed()) ?? '', '');
   first.send(`GET /v2/ HTTP/1.1\r\n${CLOSE}\r\n`);
   assert.match(await first.untilClosed(), /^HTTP\/1\.1 200 /);
+  assert.ok(world.lines.some(({ msg }) => msg === 'connections over the limit refused'));
 });

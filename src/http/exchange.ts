@@ -30,6 +30,7 @@ export class Exchange implements Call {
   readonly surface: Surface;
   readonly method: string;
   readonly requestId: string;
+  readonly address: string;
   readonly startedAt = performance.now();
   path = '';
   queryText = '';
@@ -51,7 +52,6 @@ export class Exchange implements Call {
   #controller: AbortController | null = null;
   #query: URLSearchParams | null = null;
   #baseUrl: string | null = null;
-  #address: string | null = null;
 
   constructor(options: {
     readonly settings: ExchangeSettings;
@@ -65,6 +65,8 @@ export class Exchange implements Call {
     this.surface = options.surface;
     this.message = options.message;
     this.response = options.response;
+    // Asked for at once: a socket that has gone no longer knows its peer.
+    this.address = options.settings.origins.clientAddress(options.message);
     this.method = options.message.method ?? 'GET';
     const sent = options.message.headers['x-request-id'];
     this.requestId = typeof sent === 'string' && SAFE_REQUEST_ID.test(sent) ? sent : randomUUID();
@@ -82,11 +84,6 @@ export class Exchange implements Call {
   get baseUrl(): string {
     this.#baseUrl ??= this.#settings.origins.baseUrl(this.message);
     return this.#baseUrl;
-  }
-
-  get address(): string {
-    this.#address ??= this.#settings.origins.clientAddress(this.message);
-    return this.#address;
   }
 
   get body(): IncomingBody {

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /** What is still read of a refused body, so that the client gets to see the answer and not a broken pipe. */
-export const LINGER_BYTES_MAX = 32 * 1024 * 1024;
-export const LINGER_MILLISECONDS_MAX = 10_000;
+const LINGER_BYTES_MAX = 32 * 1024 * 1024;
+const LINGER_MILLISECONDS_MAX = 10_000;
 
 /**
  * Ends a response whose bytes are all written while the body of its request still arrives: reads and drops a bounded

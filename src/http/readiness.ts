@@ -1,8 +1,8 @@
-import type { Logger } from 'pino';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { formatByteSize } from '../std/byte-size.ts';
 import type { Clock } from '../std/clock.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 
 export interface Readiness {
   readonly ok: boolean;
@@ -25,7 +25,7 @@ export interface ReadinessDependencies {
   readonly meta: Pick<MetaStore, 'probe'>;
   readonly reserveBytes: number;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly log: ReturnType<Telemetry['logger']>;
 }
 
 export function createReadiness(deps: ReadinessDependencies): () => Promise<Readiness> {

@@ -1,5 +1,4 @@
-import type { Logger } from 'pino';
-import type { Metrics } from '../telemetry/telemetry.ts';
+import type { Metrics, Telemetry } from '../telemetry/telemetry.ts';
 import type { Exchange } from './exchange.ts';
 
 const PATH_LENGTH_MAX = 512;
@@ -17,7 +16,7 @@ export interface RequestOutcome {
 
 /** One line and one sample per request. Neither holds a header with credentials nor a query. */
 export function recordRequest(
-  deps: { readonly log: Logger; readonly metrics: Metrics },
+  deps: { readonly log: ReturnType<Telemetry['logger']>; readonly metrics: Metrics },
   exchange: Exchange,
   outcome: RequestOutcome,
 ): void {

@@ -44,11 +44,9 @@ export async function listen(deps: {
   const { config, door } = deps;
   const { bind, ui } = config.server;
   const material = config.tls === null ? null : await readTlsMaterial(config.tls);
-  const connections = new ConnectionCount({
-    ...config.limits,
-    trustedClientProxies: config.server.trustedClientProxies,
-  });
   const log = deps.telemetry.logger('http');
+  const { trustedClientProxies } = config.server;
+  const connections = new ConnectionCount({ ...config.limits, trustedClientProxies }, log);
   const servers: Server[] = [];
 
   async function open(address: ListenAddress, listener: DoorListener): Promise<AddressInfo> {

@@ -142,10 +142,13 @@ function recordingTelemetry(lines: DoorWorld['lines'], samples: DoorWorld['sampl
 /** A client that says exactly what it is told to, byte for byte. */
 export class RawClient {
   readonly socket: Socket;
+  /** A reset is an end like any other here. */
+  readonly #closed: Promise<unknown>;
   #received = Buffer.alloc(0);
 
   private constructor(socket: Socket) {
     this.socket = socket;
+    this.#closed = new Promise((resolve) => socket.once('close', resolve));
     socket.on('data', (chunk: Buffer) => {
       this.#received = Buffer.concat([this.#received, chunk]);
     });
@@ -170,13 +173,13 @@ export class RawClient {
   async until(pattern: RegExp): Promise<string> {
     while (!pattern.test(this.text)) {
       if (this.socket.closed) throw new Error(`closed before ${pattern}: ${this.text.slice(0, 500)}`);
-      await Promise.race([once(this.socket, 'data'), once(this.socket, 'close')]);
+      await Promise.race([new Promise((resolve) => this.socket.once('data', resolve)), this.#closed]);
     }
     return this.text;
   }
 
   async untilClosed(): Promise<string> {
-    if (!this.socket.closed) await once(this.socket, 'close');
+    await this.#closed;
     return this.text;
   }
 
