@@ -16,6 +16,8 @@ export interface CommandResult {
 
 export interface DockerEngine {
   readonly directory: string;
+  /** Of the docker client: `unix://…`. */
+  readonly socket: string;
   /** Registries at this `host:port` are spoken to over TLS with this authority, until the engine stops. */
   trust(hostAndPort: string, authorityFile: string): void;
   /** Runs the docker client with its own configuration folder; rejects when it fails. */
@@ -36,14 +38,19 @@ export interface DockerOptions {
 const START_SECONDS_MAX = 60;
 
 /** A real Docker engine with its own data root and socket: vfs, no bridge, so it runs where nested networks do not. */
-export async function startDockerEngine(): Promise<DockerEngine> {
+export async function startDockerEngine(
+  /** What goes before the engine's command. */
+  prefix: readonly string[] = [],
+): Promise<DockerEngine> {
   const directory = mkdtempSync(join(tmpdir(), 'drift-docker-'));
   const socket = `unix://${directory}/docker.sock`;
   mkdirSync(join(directory, 'config'));
   const log = openSync(join(directory, 'dockerd.log'), 'a');
+  const [program, ...before] = [...prefix, requireTool('dockerd')];
   const daemon = spawn(
-    requireTool('dockerd'),
+    program,
     [
+      ...before,
       '--storage-driver=vfs',
       '--iptables=false',
       '--ip6tables=false',
@@ -66,6 +73,7 @@ export async function startDockerEngine(): Promise<DockerEngine> {
   const trusted: string[] = [];
   const engine: DockerEngine = {
     directory,
+    socket,
     trust: (hostAndPort, authorityFile) => {
       // The engine has no option for another folder.
       const folder = join('/etc/docker/certs.d', hostAndPort);
