@@ -9,7 +9,7 @@ export interface Readiness {
   readonly parts: readonly ReadinessPart[];
 }
 
-export interface ReadinessPart {
+interface ReadinessPart {
   readonly name: 'blob store' | 'free space' | 'meta store';
   readonly ok: boolean;
   /** A sentence without paths, hosts or secrets: the endpoint is open to everybody. */

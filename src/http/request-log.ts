@@ -53,7 +53,7 @@ export function recordRequest(
 }
 
 /** Cut, and with everything but visible ASCII escaped: the text is the client's. */
-export function printable(text: string, lengthMax: number): string {
+function printable(text: string, lengthMax: number): string {
   const cut = text.length > lengthMax ? `${text.slice(0, lengthMax)}…` : text;
   return cut.replace(/[^\x20-\x7e…]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
