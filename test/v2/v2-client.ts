@@ -47,11 +47,11 @@ export interface Ask {
 
 /** Sends exactly the path it is given: nothing is normalised on the way. */
 export class V2Client {
-  readonly #port: number;
+  readonly port: number;
   readonly #agent = new Agent({ keepAlive: true });
 
   constructor(port: number) {
-    this.#port = port;
+    this.port = port;
   }
 
   close(): void {
@@ -70,7 +70,7 @@ export class V2Client {
     }
     return new Promise((resolve, reject) => {
       const message = request(
-        { host: '127.0.0.1', port: this.#port, method, path, headers, agent: this.#agent },
+        { host: '127.0.0.1', port: this.port, method, path, headers, agent: this.#agent },
         (response) => {
           const parts: Buffer[] = [];
           response.on('data', (part: Buffer) => parts.push(part));

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { connect, type Socket } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expireUploads, sweepStaged } from '../../src/registry/expire-uploads.ts';
+import { ADMIN, type Answer, basic, sha256, type V2Client } from './v2-client.ts';
+import { startV2, type V2Server } from './v2-server.ts';
+
+const REPOSITORY = 'ghost/broken';
+/** Larger than what a store gathers before it writes. */
+const BYTES = randomBytes(4 * 1024 * 1024);
+const HALF = BYTES.subarray(0, BYTES.length / 2);
+
+describe('broken uploads', () => {
+  let v2: V2Server;
+  before(async () => {
+    v2 = await startV2();
+  });
+  after(() => v2.stop());
+
+  /** Opens a PATCH that announces `length` bytes, sends `part` of them and waits until some of those are in the vault. */
+  async function hangingPatch(location: string, part: Buffer, length: number): Promise<Socket> {
+    const socket = connect(v2.client.port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(
+      `PATCH ${location} HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic(ADMIN)}\r\nContent-Length: ${length}\r\n\r\n`,
+    );
+    socket.write(part);
+    const id = location.split('/').at(-1) as never;
+    await until(async () => ((await v2.blobs.staged(id))?.sizeBytes ?? 0) > 0);
+    return socket;
+  }
+
+  /** Where the upload stands, once it stands anywhere. */
+  function offsetOf(answer: Answer): number {
+    const last = Number(/^0-(\d+)$/.exec(String(answer.headers['range']))?.[1]);
+    return last === 0 ? 0 : last + 1;
+  }
+
+  async function until(condition: () => Promise<boolean>): Promise<void> {
+    while (!(await condition())) await sleep(10);
+  }
+
+  async function finish(client: V2Client, location: string, bytes: Buffer): Promise<void> {
+    const answer = await client.send('PUT', `${location}?digest=${sha256(bytes)}`);
+    assert.equal(answer.status, 201, answer.body.toString());
+    const stored = await client.send('GET', `/v2/${REPOSITORY}/blobs/${sha256(bytes)}`);
+    assert.deepEqual(stored.body, bytes);
+  }
+
+  /** Sends what is missing, as a client does that was told the offset. */
+  async function goOn(client: V2Client, location: string, offset: number): Promise<void> {
+    const headers = { 'content-range': `${offset}-${BYTES.length - 1}` };
+    const answer = await client.send('PATCH', location, { headers, body: BYTES.subarray(offset) });
+    assert.equal(answer.status, 202, answer.body.toString());
+    await finish(client, location, BYTES);
+  }
+
+  it('a PATCH, whose client goes away, keeps what arrived, and the upload goes on from there', async () => {
+    const location = await v2.client.startUpload(REPOSITORY);
+    const socket = await hangingPatch(location, HALF, BYTES.length);
+    socket.destroy();
+    const status = async () => offsetOf(await v2.client.send('GET', location));
+    await until(async () => (await status()) > 0);
+    await goOn(v2.client, location, await status());
+  });
+
+  for (const where of ['this', 'another'] as const) {
+    it(`a PATCH that hangs in this process, when its client comes back to ${where} process, gives way`, async () => {
+      const client = where === 'this' ? v2.client : v2.other;
+      const location = await v2.client.startUpload(REPOSITORY);
+      const socket = await hangingPatch(location, HALF, BYTES.length);
+      const headers = { 'content-range': `0-${BYTES.length - 1}` };
+      const told = await client.send('PATCH', location, { headers, body: BYTES });
+      assert.equal(told.status, 416);
+      await goOn(client, location, offsetOf(told));
+      socket.destroy();
+    });
+  }
+
+  it('an upload, held by a process that died, is waited for and goes on', async () => {
+    const bytes = Buffer.from('the holder died');
+    const location = await v2.client.startUpload(REPOSITORY);
+    const id = location.split('/').at(-1) as never;
+    const now = v2.clock.now();
+    await v2.meta.transaction((tx) => tx.uploads.acquire(id, 'dead', now + 300, now), { durable: false });
+    await v2.client.send('PATCH', location, { body: bytes });
+    await finish(v2.client, location, bytes);
+  });
+
+  it('DELETE, of an upload that a PATCH holds, ends both', async () => {
+    const location = await v2.client.startUpload(REPOSITORY);
+    const socket = await hangingPatch(location, HALF, BYTES.length);
+    assert.equal((await v2.client.send('DELETE', location)).status, 204);
+    assert.equal((await v2.client.send('GET', location)).status, 404);
+    socket.destroy();
+  });
+
+  it('expireUploads drops what is idle too long, and only that', async () => {
+    const old = await v2.client.startUpload(REPOSITORY);
+    await v2.client.send('PATCH', old, { body: 'old' });
+    v2.clock.advance(8 * 24 * 3600);
+    const young = await v2.client.startUpload(REPOSITORY);
+    await v2.client.send('PATCH', young, { body: 'young' });
+    assert.ok((await expireUploads(v2, 1000)) >= 1);
+    assert.equal((await v2.client.send('GET', old)).status, 404);
+    assert.equal(await v2.blobs.staged(old.split('/').at(-1) as never), null);
+    assert.equal((await v2.client.send('GET', young)).headers['range'], '0-4');
+  });
+
+  it('sweepStaged removes bytes without an upload after the grace period, and no others', async () => {
+    const location = await v2.client.startUpload(REPOSITORY);
+    const orphan = 'f'.repeat(32) as never;
+    await v2.blobs.stage(orphan);
+    const junk = async function* () {
+      yield Buffer.from('left by a crash');
+    };
+    await v2.blobs.append(orphan, 0, junk(), new AbortController().signal);
+    const late = { ...v2, clock: { now: () => Date.now() + 3_600_000 } };
+    assert.equal(await sweepStaged(late, 7200), 0);
+    assert.equal(await sweepStaged(late, 1800), 1);
+    assert.equal(await v2.blobs.staged(orphan), null);
+    assert.equal((await v2.client.send('GET', location)).status, 204);
+  });
+});
