@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Access, openAccess } from '../../src/access/open-access.ts';
@@ -9,6 +7,7 @@ import type { BlobStore } from '../../src/blobs/blob-store.ts';
 import { openFsBlobStore } from '../../src/blobs/fs/fs-blob-store.ts';
 import { readConfig } from '../../src/config/read.ts';
 import { createDoor } from '../../src/http/door.ts';
+import { listen as listenOn } from '../../src/http/server.ts';
 import { createV2 } from '../../src/http/v2/route.ts';
 import type { MetaStore } from '../../src/meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../../src/meta/sqlite/temporary-meta-store.ts';
@@ -50,6 +49,8 @@ export async function startV2(env: Readonly<Record<string, string>> = {}): Promi
       DRIFT_USER_SCOPES: SCOPES,
       DRIFT_FS_ROOT: directory,
       DRIFT_LOG: 'off',
+      DRIFT_BIND_ADDR: '127.0.0.1:0',
+      DRIFT_UI_ADDR: '127.0.0.1:0',
       ...env,
     },
     cwd: directory,
@@ -81,17 +82,12 @@ export async function startV2(env: Readonly<Record<string, string>> = {}): Promi
     const registry = createRegistry({ meta, blobs, config, clock, runId, telemetry });
     const v2 = createV2({ registry, guard, config });
     const fastify = { routing: () => {} };
-    const { registryListener } = createDoor({ config, v2, guard, fastify, telemetry, clock });
-    const server = createServer({ maxHeaderSize: 65_536 }, registryListener.onRequest);
-    server.on('checkContinue', registryListener.onCheckContinue);
-    await new Promise<void>((resolve) => {
-      server.listen(0, '127.0.0.1', resolve);
-    });
-    const client = new V2Client((server.address() as AddressInfo).port);
+    const door = createDoor({ config, v2, guard, fastify, telemetry, clock });
+    const listeners = await listenOn({ config, door, telemetry });
+    const client = new V2Client(listeners.registry.port);
     stops.push(async () => {
       client.close();
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
+      await listeners.close();
       await access.close();
     });
     return client;
