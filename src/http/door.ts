@@ -95,6 +95,15 @@ class DoorRooms {
       this.#refuse(exchange, new RegistryError('REQUEST_INVALID', 'the request target is not a plain path'));
       return;
     }
+    // RFC 9112, 3.2: node refuses a request without `Host`, but takes the first of two.
+    if (linesOf(message, 'host').length > 1) {
+      response.shouldKeepAlive = false;
+      this.#refuse(
+        exchange,
+        new RegistryError('REQUEST_INVALID', 'the request has more than one Host header'),
+      );
+      return;
+    }
     exchange.path = target.path;
     exchange.queryText = target.query;
     if (!METHODS.has(exchange.method)) {
@@ -133,7 +142,7 @@ class DoorRooms {
     exchange.repository = route.repository;
     try {
       exchange.caller = await guard.identify({
-        authorization: authorizationsOf(exchange.message),
+        authorization: linesOf(exchange.message, 'authorization'),
         address: exchange.address,
         challengeScope: guard.challengeScope(route.need, route.repository),
       });
@@ -248,13 +257,12 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return length !== undefined && length !== '0';
 }
 
-/** Every `Authorization` line: `headers` keeps only the first of several. */
-function authorizationsOf({ headers, rawHeaders }: IncomingMessage): readonly string[] {
-  if (headers.authorization === undefined) return [];
+/** Every line of a header, given in lower case: `headers` keeps only the first `Host` or `Authorization` of several. */
+function linesOf({ rawHeaders }: IncomingMessage, lowerName: string): readonly string[] {
   const values: string[] = [];
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? '';
-    if (name.length === 13 && name.toLowerCase() === 'authorization')
+    if (name.length === lowerName.length && name.toLowerCase() === lowerName)
       values.push(rawHeaders[index + 1] ?? '');
   }
   return values;

@@ -17,7 +17,7 @@ before(async () => {
 after(() => world[Symbol.asyncDispose]());
 
 const raw = (text: string): Promise<string> => exchangeRaw(world.port, text);
-const countOf = (answer: string): number => answer.match(/^HTTP\/1\.1 /gm)?.length ?? 0;
+const countOf = (answer: string): number => answer.match(/HTTP\/1\.1 /g)?.length ?? 0;
 
 describe('E1, one reading of a path', () => {
   const targets = [
@@ -147,7 +147,7 @@ describe('E3, smuggling', () => {
 
   it('E3 a chunked body with extensions and trailers, is read for its bytes alone', async () => {
     const location = await world.client.startUpload(REPOSITORY);
-    const body = '5;a=b\r\nhello\r\n0\r\nContent-Length: 99\r\nAuthorization: Basic eA==\r\n\r\n';
+    const body = '5;a=b\r\nhello\r\n0\r\nX-Check: 99\r\nAuthorization: Basic eA==\r\n\r\n';
     const answer = await raw(
       `PATCH ${location} HTTP/1.1\r\n${CLOSE}Transfer-Encoding: chunked\r\n\r\n${body}`,
     );
@@ -169,7 +169,7 @@ describe('E3, smuggling', () => {
     const answer = await raw(
       `GET /v2/_catalog HTTP/1.1\r\n${AUTH}\r\nGET /v2/_catalog HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n`,
     );
-    assert.deepEqual(answer.match(/^HTTP\/1\.1 \d+/gm), ['HTTP/1.1 200', 'HTTP/1.1 401']);
+    assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 401']);
   });
 });
 
@@ -311,7 +311,10 @@ describe('E8, E11 and E12, what goes out', () => {
   it('E12 labels of metrics, after requests of many names, hold none of them and do not multiply', async () => {
     const seriesOf = async (): Promise<string[]> => {
       const text = await (await fetch(`${world.registry.registryUrl}/metrics`)).text();
-      return text.split('\n').filter((line) => line.startsWith('drift_') && !line.includes('_bucket'));
+      return text
+        .split('\n')
+        .filter((line) => line.startsWith('drift_'))
+        .map((line) => line.slice(0, line.lastIndexOf(' ')));
     };
     const ask = async (each: number): Promise<void> => {
       const name = `unheard-of-${each}`;
@@ -322,11 +325,12 @@ describe('E8, E11 and E12, what goes out', () => {
       await raw(`PROPFIND /v2/${name}/tags/list HTTP/1.1\r\n${CLOSE}\r\n`);
       await world.client.send('GET', '/v2/', { as: { name, password: name } });
     };
+    await seriesOf();
     await ask(0);
     const first = await seriesOf();
     for (let each = 1; each < 6; each++) await ask(each);
     const last = await seriesOf();
-    assert.equal(last.length, first.length);
+    assert.deepEqual(last, first);
     assert.doesNotMatch(last.join('\n'), /unheard-of|ghost\/http|UNHEARD|PROPFIND|admin/);
   });
 });
