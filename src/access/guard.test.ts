@@ -56,7 +56,7 @@ const nobody = {
   authenticated: 'UNAUTHORIZED - -',
   catalog: 'UNAUTHORIZED - registry:catalog:*',
   pull: 'UNAUTHORIZED - repository:ghost/demo:pull',
-  'pull or push': 'UNAUTHORIZED - repository:ghost/demo:pull',
+  'pull or push': 'UNAUTHORIZED - repository:ghost/demo:pull,push',
   push: 'UNAUTHORIZED - repository:ghost/demo:pull,push',
   delete: 'UNAUTHORIZED - repository:ghost/demo:delete',
 };
@@ -67,7 +67,7 @@ const narrow = {
   authenticated: 'ok',
   catalog: 'UNAUTHORIZED insufficient_scope registry:catalog:*',
   pull: 'UNAUTHORIZED insufficient_scope repository:ghost/demo:pull',
-  'pull or push': 'UNAUTHORIZED insufficient_scope repository:ghost/demo:pull',
+  'pull or push': 'UNAUTHORIZED insufficient_scope repository:ghost/demo:pull,push',
   push: 'UNAUTHORIZED insufficient_scope repository:ghost/demo:pull,push',
   delete: 'UNAUTHORIZED insufficient_scope repository:ghost/demo:delete',
 };

@@ -142,8 +142,10 @@ function authorizeRepository(
 function challengeScope(need: Need, repository: RepositoryName | null): string | null {
   if (need.kind === 'catalog') return CATALOG_SCOPE;
   if (need.kind !== 'repository' || repository === null) return null;
-  // Pushing clients read, too: they ask which blobs are here, and the manifest that they just put.
-  return `repository:${repository}:${need.action === 'push' ? 'pull,push' : need.action}`;
+  // Pushing clients read, too: they ask which blobs are here, and the manifest that they just put. Who may only push has
+  // to be told of the right that suffices, or the token that comes of this challenge would hold nothing.
+  const asksPush = need.action === 'push' || need.orAction === 'push';
+  return `repository:${repository}:${asksPush ? 'pull,push' : need.action}`;
 }
 
 function unauthorized(

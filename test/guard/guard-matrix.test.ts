@@ -65,8 +65,10 @@ function expectedOf(standing: Standing, { need, row }: Cell): Expected {
 function scopeOf({ need, row }: Cell, repository: string): string | null {
   if (need?.kind === 'catalog') return 'registry:catalog:*';
   if (!row.pattern.includes('<name>')) return null;
-  const action = need?.kind === 'repository' ? need.action : 'pull';
-  return `repository:${repository}:${action === 'push' ? 'pull,push' : action}`;
+  // A method that the path does not have asks for what any reader or pusher has.
+  if (need?.kind !== 'repository') return `repository:${repository}:pull,push`;
+  const asksPush = need.action === 'push' || need.orAction === 'push';
+  return `repository:${repository}:${asksPush ? 'pull,push' : need.action}`;
 }
 
 function assertChallenge(answer: Answer, wanted: { scope: string | null; error: string | null }): void {
