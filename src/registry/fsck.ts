@@ -11,10 +11,12 @@ import { RunningDigest } from './running-digests.ts';
 
 /** Rows, or stored blobs, read at a time: memory does not grow with what is stored. */
 const pageMax = 500;
+/** Manifests come with their bytes, up to 4 MiB each. */
+const manifestPageMax = 16;
 /** Stored blobs held in memory while the rows are read past them. */
 const orphanBatchMax = 100_000;
 
-export type FindingKind =
+type FindingKind =
   | 'blob_missing'
   | 'blob_size'
   | 'blob_digest'
@@ -151,13 +153,13 @@ async function* checkLinks(deps: FsckDeps, options: FsckOptions): AsyncIterable<
 async function* checkManifests(deps: FsckDeps, options: FsckOptions): AsyncIterable<Finding> {
   let after: ManifestScanEntry | null = null;
   for (;;) {
-    const page: readonly ManifestScanEntry[] = await deps.meta.read.manifests.scan(after, pageMax);
+    const page: readonly ManifestScanEntry[] = await deps.meta.read.manifests.scan(after, manifestPageMax);
     for (const manifest of page) {
       options.signal.throwIfAborted();
       if (manifest.live) yield* checkManifest(deps, manifest);
     }
     after = page.at(-1) ?? null;
-    if (page.length < pageMax) return;
+    if (page.length < manifestPageMax) return;
   }
 }
 

@@ -9,7 +9,7 @@ import type { Clock } from '../std/clock.ts';
 const candidatesPageMax = 100;
 const candidatesMax = 1000;
 
-export type Permission = 'yes' | 'token_too_narrow' | 'no';
+type Permission = 'yes' | 'token_too_narrow' | 'no';
 
 export interface MountDeps {
   readonly meta: MetaStore;
@@ -28,7 +28,7 @@ export interface MountRequest {
 }
 
 /** What a client must ask for to push into `target` and pull from `source`. */
-export function mountScope(target: RepositoryName, source: RepositoryName): string {
+function mountScope(target: RepositoryName, source: RepositoryName): string {
   return `repository:${target}:pull,push repository:${source}:pull`;
 }
 

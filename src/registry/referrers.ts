@@ -4,7 +4,8 @@ import type { RepositoryName } from '../oci/name.ts';
 
 /** Cut by bytes, not by count: the libraries below cosign, trivy and crane read only the first page, 4 MiB of it. */
 const referrersBytesMax = 3.5 * 1024 * 1024;
-const ledgerPageMax = 200;
+/** Rows at a time: each may hold annotations of up to a manifest's 4 MiB. */
+const ledgerPageMax = 16;
 
 export interface ReferrersRequest {
   readonly repository: RepositoryName;
@@ -16,7 +17,7 @@ export interface ReferrersRequest {
 }
 
 /** A descriptor in the list (distribution-spec, "Listing Referrers"). */
-export interface ReferrerDescriptor {
+interface ReferrerDescriptor {
   readonly mediaType: string;
   readonly digest: Digest;
   readonly size: number;

@@ -139,6 +139,11 @@ describe('paths', () => {
         ns,
       );
     }
+    const scoped = await v2.client.send('GET', `${path}?ns=registry.example.com:5000`, {
+      headers,
+      as: PULLER,
+    });
+    assert.equal(scoped.headers['oci-namespace'], 'registry.example.com:5000');
     for (const ns of ['docker.io', 'registry.example.com', 'registry.example.com:5000/x', '%20']) {
       const answer = await v2.client.send('GET', `${path}?ns=${ns}`, { headers, as: PULLER });
       assert.equal(answer.status, 404, ns);

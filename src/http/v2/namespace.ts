@@ -7,21 +7,25 @@ export interface NamespaceSource {
 
 /**
  * `ns=` names the registry that content comes from (distribution-spec, "Registry Proxying"). It may name us; to serve our
- * own `library/nginx` as if it were another registry's would let anybody who can push here stand in for it.
+ * own `library/nginx` as if it were another registry's would let anybody who can push here stand in for it. Returns the
+ * name for the answer's `OCI-Namespace`, null when the request has none.
  */
-export function checkNamespace(source: NamespaceSource, call: Call): void {
+export function acceptNamespace(source: NamespaceSource, call: Call): string | null {
   const namespace = call.query.get('ns');
-  if (namespace === null || namespace === '') return;
-  const ours = [call.baseUrl, source.externalUrl].filter((url) => url !== null);
-  if (ours.some((url) => isHostOf(url, namespace))) return;
+  if (namespace === null || namespace === '') return null;
+  for (const url of [call.baseUrl, source.externalUrl]) {
+    const host = url === null ? null : hostNamed(url, namespace);
+    if (host !== null) return host;
+  }
   throw new RegistryError('NAME_UNKNOWN', 'this registry does not stand in for the registry in ns', {
     detail: { ns: namespace.slice(0, 256) },
   });
 }
 
-function isHostOf(url: string, namespace: string): boolean {
+/** Reads the default port in or out, and the case of the name. Answers in our spelling: the caller's goes into no header. */
+function hostNamed(url: string, namespace: string): string | null {
   const base = URL.parse(url);
-  // Reads the default port in or out, and the case of the name.
   const named = base === null ? null : URL.parse(`${base.protocol}//${namespace}`);
-  return base !== null && named !== null && named.host === base.host && named.pathname === '/';
+  if (base === null || named === null) return null;
+  return named.host === base.host && named.pathname === '/' ? base.host : null;
 }

@@ -10,14 +10,14 @@ import { catalog } from './catalog.ts';
 import type { Desk, Handler } from './desk.ts';
 import { discover } from './discover.ts';
 import { getManifest, putManifest, removeManifest } from './manifests.ts';
-import { checkNamespace, type NamespaceSource } from './namespace.ts';
+import { acceptNamespace, type NamespaceSource } from './namespace.ts';
 import { parseArgument, parsePath, type RawRoute, type RouteKind } from './path.ts';
 import { ping } from './ping.ts';
 import { referrers } from './referrers.ts';
 import { tagList } from './tags.ts';
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from './uploads.ts';
 
-export interface Endpoint<K extends RouteKind> {
+interface Endpoint<K extends RouteKind> {
   readonly need: Need;
   readonly handle: Handler<K>;
 }
@@ -120,7 +120,7 @@ export const V2_ROUTES: { readonly [K in RouteKind]: RouteRow<K> } = {
   },
 };
 
-export interface RouteRequest {
+interface RouteRequest {
   /** Undecoded, without the query. */
   readonly path: string;
   readonly method: string;
@@ -171,9 +171,11 @@ export function createV2(deps: {
         repository,
         extraScope: raw.kind === 'uploads' ? mountSourceScope(request.query) : null,
         handle: async (call) => {
-          if (repository !== null) checkNamespace(namespaces, call);
+          const namespace = repository === null ? null : acceptNamespace(namespaces, call);
           // The kind picked both the endpoint and the shape of the route.
-          return endpoint.handle(desk, call, parseArgument(raw));
+          const reply = await endpoint.handle(desk, call, parseArgument(raw));
+          if (namespace === null) return reply;
+          return { ...reply, headers: { ...reply.headers, 'OCI-Namespace': namespace } };
         },
       };
     },
