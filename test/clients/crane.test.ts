@@ -27,7 +27,9 @@ describe('crane', () => {
   function crane(endpoint: Endpoint, user: User | null, args: readonly string[]): Promise<CommandResult> {
     const config = fresh();
     writeDockerConfig(config, endpoint, user);
-    return runCommand(requireTool('crane'), args, { env: { DOCKER_CONFIG: config, ...trustEnvironment(endpoint) } });
+    return runCommand(requireTool('crane'), args, {
+      env: { DOCKER_CONFIG: config, ...trustEnvironment(endpoint) },
+    });
   }
 
   async function admin(...args: string[]): Promise<string> {

@@ -96,7 +96,15 @@ describe('helm', () => {
     const charts = `oci://${world.plain.host}/charts`;
     const pushed = await admin('push', file, charts);
     const target = fresh();
-    const pulled = await admin('pull', `${charts}/web`, '--version', '1.2.3', '--prov', '--destination', target);
+    const pulled = await admin(
+      'pull',
+      `${charts}/web`,
+      '--version',
+      '1.2.3',
+      '--prov',
+      '--destination',
+      target,
+    );
     const digest = /Digest: (sha256:[0-9a-f]{64})/.exec(pushed)?.[1];
     assert.ok(digest !== undefined && pulled.includes(digest), `${pushed}\n${pulled}`);
     for (const name of ['web-1.2.3.tgz', 'web-1.2.3.tgz.prov']) {
@@ -124,7 +132,15 @@ describe('helm', () => {
   it('registry login, with the right and a wrong password, succeeds and fails', async () => {
     const login = async (user: User) => {
       const home = fresh();
-      const args = ['registry', 'login', world.plain.host, '-u', user.name, '--password-stdin', '--plain-http'];
+      const args = [
+        'registry',
+        'login',
+        world.plain.host,
+        '-u',
+        user.name,
+        '--password-stdin',
+        '--plain-http',
+      ];
       return { home, result: await helmAt(home, args, user.password) };
     };
     assert.notEqual((await login(WRONG)).result.code, 0);

@@ -71,7 +71,9 @@ describe('notation-go', () => {
       { env },
     );
     assert.equal(pushed.code, 0, pushed.stderr);
-    const digest = await runCommand(requireTool('crane'), ['digest', `${endpoint.host}/${reference}`], { env });
+    const digest = await runCommand(requireTool('crane'), ['digest', `${endpoint.host}/${reference}`], {
+      env,
+    });
     assert.equal(digest.code, 0, digest.stderr);
     return digest.stdout.trim();
   }

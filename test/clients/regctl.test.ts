@@ -64,7 +64,12 @@ describe('regctl', () => {
         `${endpoint.host}/${name}:${tag}`,
       ]),
     pull: (endpoint, user, name, tag) =>
-      regctl(endpoint, user, ['image', 'copy', `${endpoint.host}/${name}:${tag}`, `ocidir://${fresh()}/out:1`]),
+      regctl(endpoint, user, [
+        'image',
+        'copy',
+        `${endpoint.host}/${name}:${tag}`,
+        `ocidir://${fresh()}/out:1`,
+      ]),
   };
   itHonoursRights(client, () => world);
 
@@ -85,7 +90,14 @@ describe('regctl', () => {
     await put('--subject', `${host}/team/full:1`);
     await put(`${host}/team/full:${source.digest.replace(':', '-')}.note`);
 
-    await admin('image', 'copy', '--referrers', '--digest-tags', `${host}/team/full:1`, `${host}/other/full:1`);
+    await admin(
+      'image',
+      'copy',
+      '--referrers',
+      '--digest-tags',
+      `${host}/team/full:1`,
+      `${host}/other/full:1`,
+    );
     assert.equal(await admin('image', 'digest', `${host}/other/full:1`), source.digest);
     const listed = JSON.parse(
       await admin('artifact', 'list', `${host}/other/full:1`, '--format', '{{json .}}'),
@@ -144,12 +156,22 @@ describe('regctl', () => {
       const repository = `${proxy.endpoint.host}/team/ranges`;
       // In hex, because the blob is no text.
       const format = '{{ printf "%x" .RawBody }}';
-      const got = await regctlAt(home, proxy.endpoint, ['blob', 'get', repository, digest, '--format', format]);
+      const got = await regctlAt(home, proxy.endpoint, [
+        'blob',
+        'get',
+        repository,
+        digest,
+        '--format',
+        format,
+      ]);
       assert.equal(got.code, 0, got.stderr);
       assert.equal(sha256(Buffer.from(got.stdout.trim(), 'hex')), digest);
       const resumed = proxy.seen.find(({ path, range }) => path.includes(digest) && range !== null);
       assert.equal(resumed?.status, 206);
-      assert.match(resumed?.contentRange ?? '', new RegExp(`^bytes \\d+-${bytes.length - 1}/${bytes.length}$`));
+      assert.match(
+        resumed?.contentRange ?? '',
+        new RegExp(`^bytes \\d+-${bytes.length - 1}/${bytes.length}$`),
+      );
     } finally {
       await proxy.stop();
     }
@@ -159,7 +181,17 @@ describe('regctl', () => {
     const { plain } = world;
     const home = fresh();
     writeDockerConfig(home, plain, ADMIN);
-    const set = ['registry', 'set', plain.host, '--tls', 'disabled', '--blob-chunk', '7000', '--blob-max', '7000'];
+    const set = [
+      'registry',
+      'set',
+      plain.host,
+      '--tls',
+      'disabled',
+      '--blob-chunk',
+      '7000',
+      '--blob-max',
+      '7000',
+    ];
     const run = async (args: string[], stdin = '') => {
       const result = await regctlAt(home, plain, args, stdin);
       assert.equal(result.code, 0, `regctl ${args.join(' ')}: ${result.stderr}`);
@@ -185,7 +217,10 @@ describe('regctl', () => {
     assert.equal(await admin('image', 'digest', `${host}/team/tags:keep`), source.digest);
     assert.match(await admin('repo', 'ls', host), /^team\/tags$/m);
     await admin('manifest', 'delete', `${host}/team/tags@${source.digest}`);
-    assert.notEqual((await regctl(world.plain, ADMIN, ['manifest', 'head', `${host}/team/tags:keep`])).code, 0);
+    assert.notEqual(
+      (await regctl(world.plain, ADMIN, ['manifest', 'head', `${host}/team/tags:keep`])).code,
+      0,
+    );
   });
 
   it('registry login, with the right and a wrong password, succeeds and fails', async () => {

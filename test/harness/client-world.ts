@@ -39,17 +39,17 @@ export async function startClientWorld(): Promise<ClientWorld> {
     DRIFT_USERS: [ADMIN, PUSH_ONLY, PULL_ONLY].map(({ name, password }) => `${name}:${password}`).join(','),
     DRIFT_USER_SCOPES: `${PUSH_ONLY.name}=repository:ghost/demo:push;${PULL_ONLY.name}=repository:ghost/**:pull`,
   };
-  const plain = await spawnDrift({ env: users });
-  const tls = await spawnDrift({
-    env: { ...users, DRIFT_TLS_CERT: server.certificateFile, DRIFT_TLS_KEY: server.keyFile },
-  });
+  const certificate = { DRIFT_TLS_CERT: server.certificateFile, DRIFT_TLS_KEY: server.keyFile };
+  const [plain, tls] = await Promise.all([
+    spawnDrift({ env: users }),
+    spawnDrift({ env: { ...users, ...certificate } }),
+  ]);
   return {
     plain: endpoint(plain, null),
     tls: endpoint(tls, authority.certificateFile),
     directory,
     stop: async () => {
-      await plain.stop();
-      await tls.stop();
+      await Promise.all([plain.stop(), tls.stop()]);
       authority.dispose();
       rmSync(directory, { recursive: true, force: true });
     },
