@@ -2,7 +2,6 @@ import type { AddressInfo } from 'node:net';
 import { type Access, openAccess } from './access/open-access.ts';
 import type { ConfiguredPeople } from './access/user-directory.ts';
 import type { BlobStore } from './blobs/blob-store.ts';
-import { openBlobStore } from './blobs/open-blob-store.ts';
 import type { Config } from './config/config.ts';
 import { addressOf, createFastify } from './http/create-fastify.ts';
 import { createDoor } from './http/door.ts';
@@ -11,7 +10,7 @@ import { type Listeners, listen } from './http/server.ts';
 import { tokenRoutes } from './http/token-routes.ts';
 import { createV2 } from './http/v2/route.ts';
 import type { MetaStore } from './meta/meta-store.ts';
-import { openMetaStore } from './meta/open-meta-store.ts';
+import { closeStores, openStores, type Stores } from './process/open-stores.ts';
 import { createRegistry } from './registry/registry.ts';
 import { type Clock, systemClock } from './std/clock.ts';
 import { readVersion } from './std/version.ts';
@@ -38,28 +37,6 @@ export interface AppOptions {
   /** The metrics of all processes; of this one alone when absent. */
   readonly expositionAll?: () => Promise<string>;
   readonly clock?: Clock;
-}
-
-export interface Stores {
-  readonly meta: MetaStore;
-  readonly blobs: BlobStore;
-}
-
-/** Of a ledger that has been migrated; throws what `openMetaStore` and `openBlobStore` throw. */
-export async function openStores(config: Config, telemetry: Pick<Telemetry, 'metrics'>): Promise<Stores> {
-  const { metrics } = telemetry;
-  const meta = await openMetaStore(config, { mode: 'serve', metrics });
-  try {
-    return { meta, blobs: await openBlobStore({ metrics }, config.storage) };
-  } catch (error) {
-    await meta.close();
-    throw error;
-  }
-}
-
-export async function closeStores({ meta, blobs }: Stores): Promise<void> {
-  await blobs.close();
-  await meta.close();
 }
 
 export async function startApp(options: AppOptions): Promise<App> {

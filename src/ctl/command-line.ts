@@ -1,12 +1,7 @@
 import { Command, CommanderError } from 'commander';
-import { serve } from '../process/primary.ts';
 import { EXIT } from '../std/exit-codes.ts';
 import { readVersion } from '../std/version.ts';
-import { runBackup } from './backup.ts';
-import { type ConfigCommandArgs, runConfigCheck } from './config-check.ts';
-import { runConfigShow } from './config-show.ts';
-import { runFsck } from './fsck.ts';
-import { runHealth } from './health.ts';
+import type { ConfigCommandArgs } from './config-check.ts';
 
 export interface Surroundings extends Omit<ConfigCommandArgs, 'flags'> {
   readonly argv: readonly string[];
@@ -18,7 +13,7 @@ interface Flags {
   readonly uiBind?: string;
 }
 
-/** Runs one command line; resolves with the exit code. */
+/** Runs one command line; resolves with the exit code. Each command loads its own code only: starting has to be quick. */
 export async function runCommandLine(surroundings: Surroundings): Promise<number> {
   let exitCode: number = EXIT.OK;
   const program = buildProgram(surroundings, (code) => {
@@ -57,16 +52,26 @@ function buildProgram(surroundings: Surroundings, finish: (code: number) => void
   command('serve', 'serve the registry until a signal ends it')
     .option('-b, --bind <address>', 'where the registry listens')
     .option('-u, --ui-bind <address>', 'where the console listens')
-    .action(async (flags: Flags) => finish(await serve(args(flags))));
+    .action(async (flags: Flags) => {
+      const { serve } = await import('../process/primary.ts');
+      finish(await serve(args(flags)));
+    });
   command('backup', 'copy the ledger, also while serving')
     .argument('<file>', 'the copy; must not exist')
-    .action(async (file: string, flags: Flags) => finish(await runBackup(args(flags), file)));
+    .action(async (file: string, flags: Flags) => {
+      const { runBackup } = await import('./backup.ts');
+      finish(await runBackup(args(flags), file));
+    });
   command('fsck', 'compare ledger and content, both ways; changes nothing')
     .option('--rehash', 'read every byte of every blob again', false)
-    .action(async (flags: Flags & { rehash: boolean }) => finish(await runFsck(args(flags), flags)));
-  command('health', 'ask the registry on this machine whether it answers').action(async (flags: Flags) =>
-    finish(await runHealth(args(flags))),
-  );
+    .action(async (flags: Flags & { rehash: boolean }) => {
+      const { runFsck } = await import('./fsck.ts');
+      finish(await runFsck(args(flags), flags));
+    });
+  command('health', 'ask the registry on this machine whether it answers').action(async (flags: Flags) => {
+    const { runHealth } = await import('./health.ts');
+    finish(await runHealth(args(flags)));
+  });
   program
     .command('version')
     .description('print the version')
@@ -89,10 +94,12 @@ function addConfigCommands(
       .description(description)
       .exitOverride()
       .option('-c, --config <file>', 'the configuration file');
-  command('check', 'say what is wrong, without starting').action((flags: Flags) =>
-    finish(runConfigCheck(args(flags))),
-  );
-  command('show', 'every value and where it came from, secrets masked').action((flags: Flags) =>
-    finish(runConfigShow(args(flags))),
-  );
+  command('check', 'say what is wrong, without starting').action(async (flags: Flags) => {
+    const { runConfigCheck } = await import('./config-check.ts');
+    finish(runConfigCheck(args(flags)));
+  });
+  command('show', 'every value and where it came from, secrets masked').action(async (flags: Flags) => {
+    const { runConfigShow } = await import('./config-show.ts');
+    finish(runConfigShow(args(flags)));
+  });
 }

@@ -15,6 +15,8 @@ export interface FamilyOptions {
   readonly workers: number;
   /** Without one the worker does the jobs. */
   readonly jobsProcess: boolean;
+  /** Where children keep their compiled code, so that the next start is quicker. */
+  readonly compileCache: string;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Asked at each fork: a child that is replaced starts with what was reloaded meanwhile. */
@@ -82,12 +84,14 @@ export class Family {
   }
 
   #forkWorker(role: string): void {
-    this.#adopt(role, cluster.fork().process, () => this.#forkWorker(role));
+    const env = { NODE_COMPILE_CACHE: this.#options.compileCache };
+    this.#adopt(role, cluster.fork(env).process, () => this.#forkWorker(role));
   }
 
   #forkJobs(): void {
     const script = fileURLToPath(new URL('./jobs-process.ts', import.meta.url));
-    this.#adopt('jobs', fork(script, [], { serialization: 'advanced' }), () => this.#forkJobs());
+    const env = { ...process.env, NODE_COMPILE_CACHE: this.#options.compileCache };
+    this.#adopt('jobs', fork(script, [], { env, serialization: 'advanced' }), () => this.#forkJobs());
   }
 
   #adopt(role: string, process: ChildProcess, replace: () => void): void {

@@ -1,8 +1,8 @@
-import { closeStores, openStores } from '../app.ts';
 import { startJobs } from '../jobs/start-jobs.ts';
 import { systemClock } from '../std/clock.ts';
 import { type ChildContext, type ChildWork, runChild } from './child.ts';
 import type { StartOrder } from './ipc.ts';
+import { closeStores, openStores } from './open-stores.ts';
 
 /** Entry of the jobs process: what may block the event loop for a moment does so here. */
 runChild(beginJobs);

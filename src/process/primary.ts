@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import { ensureFirstAdmin } from '../access/first-admin.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError, formatProblems } from '../config/config-error.ts';
@@ -125,6 +126,8 @@ class Primary {
     this.#family = new Family({
       workers: config.storage.backend === 'memory' ? 1 : config.server.workers,
       jobsProcess: config.storage.backend !== 'memory',
+      // Beside the data, which nobody else may write: code in a directory for everybody could be anybody's.
+      compileCache: join(config.storage.root, 'compile-cache'),
       log,
       metrics: telemetry.metrics,
       order: () => {

@@ -46,7 +46,7 @@ export interface Ended {
   readonly signal: string | null;
 }
 
-const LOG_MILLISECONDS_MAX = 20_000;
+const LOG_MILLISECONDS_MAX = 60_000;
 
 /** Rejects with what it wrote when it ends before it listens. */
 export async function spawnDrift(options: SpawnOptions = {}): Promise<SpawnedDrift> {

@@ -12,20 +12,20 @@ import { createTelemetry } from '../../src/telemetry/create-telemetry.ts';
 
 export interface RegistryOptions {
   /** `name: password`; administrators unless `scopes` says otherwise. */
-  readonly users?: Readonly<Record<string, string>>;
+  readonly users?: Readonly<Record<string, string>> | undefined;
   /** `name: [scopes]`, in wire form. */
-  readonly scopes?: Readonly<Record<string, readonly string[]>>;
+  readonly scopes?: Readonly<Record<string, readonly string[]>> | undefined;
   /** `storage.backend`; the ledger is SQLite in a temporary directory either way. Default: memory. */
-  readonly backend?: 'fs' | 'memory';
+  readonly backend?: 'fs' | 'memory' | undefined;
   /** Environment names as in the reference: `DRIFT_LIMITS_MANIFEST_SIZE`… */
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>> | undefined;
   /** Changes what the environment cannot say. */
-  readonly config?: (config: Config) => Config;
-  readonly clock?: Clock;
+  readonly config?: ((config: Config) => Config) | undefined;
+  readonly clock?: Clock | undefined;
   /** Data of an earlier registry, to start again on them; then they are kept. */
-  readonly directory?: string;
+  readonly directory?: string | undefined;
   /** Log lines go here; nowhere when absent. */
-  readonly onLog?: (line: string) => void;
+  readonly onLog?: ((line: string) => void) | undefined;
 }
 
 /** A whole registry in this process, listening on two free ports. */

@@ -1,0 +1,28 @@
+import type { BlobStore } from '../blobs/blob-store.ts';
+import { openBlobStore } from '../blobs/open-blob-store.ts';
+import type { Config } from '../config/config.ts';
+import type { MetaStore } from '../meta/meta-store.ts';
+import { openMetaStore } from '../meta/open-meta-store.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
+
+export interface Stores {
+  readonly meta: MetaStore;
+  readonly blobs: BlobStore;
+}
+
+/** Of a ledger that has been migrated; throws what `openMetaStore` and `openBlobStore` throw. */
+export async function openStores(config: Config, telemetry: Pick<Telemetry, 'metrics'>): Promise<Stores> {
+  const { metrics } = telemetry;
+  const meta = await openMetaStore(config, { mode: 'serve', metrics });
+  try {
+    return { meta, blobs: await openBlobStore({ metrics }, config.storage) };
+  } catch (error) {
+    await meta.close();
+    throw error;
+  }
+}
+
+export async function closeStores({ meta, blobs }: Stores): Promise<void> {
+  await blobs.close();
+  await meta.close();
+}
