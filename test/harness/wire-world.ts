@@ -128,7 +128,7 @@ export async function eventually(
   assert.fail(describe());
 }
 
-const TRIES_MAX = 500;
+const TRIES_MAX = 2000;
 const TRY_EVERY_MILLISECONDS = 10;
 
 function openFilesUnder(directory: string): readonly string[] {
