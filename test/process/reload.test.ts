@@ -13,7 +13,7 @@ const BCRYPT_COST = 6;
 
 function configuration(options: { password: string; level?: string; extra?: string }): string {
   return `[basic]
-users = { admin = "${options.password}" }
+users = ["admin:${options.password}"]
 ${options.extra ?? ''}
 [logging]
 level = "${options.level ?? 'info'}"
