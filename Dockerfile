@@ -1,11 +1,12 @@
-# Any Debian-like or Alpine-less glibc base will do: Node itself comes with the npm packages.
-ARG BASE_IMAGE=docker.io/library/node:24-bookworm-slim
+# Any glibc base with npm and libatomic will do: Node itself comes with the npm packages.
+ARG BASE_IMAGE=docker.io/library/node:26-bookworm-slim
 
 # 1. Dependencies, with the npm of the base image; only what the server runs is kept.
 FROM ${BASE_IMAGE} AS build
 WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --omit=dev
+# Node's headers are for building native modules; there are none.
+RUN npm ci --omit=dev && rm -rf node_modules/node-linux-*/include && node_modules/.bin/node --version
 COPY bin bin
 COPY src src
 RUN find src -name '*.test.ts' -delete

@@ -37,7 +37,10 @@ export interface DockerOptions {
 
 const START_SECONDS_MAX = 60;
 
-/** A real Docker engine with its own data root and socket: vfs, no bridge, so it runs where nested networks do not. */
+/**
+ * A real Docker engine with its own data root and socket; no bridge, so it runs where nested networks do not. It takes the
+ * best storage driver that works here, at worst vfs.
+ */
 export async function startDockerEngine(
   /** What goes before the engine's command. */
   prefix: readonly string[] = [],
@@ -51,7 +54,6 @@ export async function startDockerEngine(
     program,
     [
       ...before,
-      '--storage-driver=vfs',
       '--iptables=false',
       '--ip6tables=false',
       '--bridge=none',
