@@ -14,7 +14,8 @@ export const referrers: Handler<'referrers'> = async (desk, call, route) => {
   const query = parsePageQuery(call.query, desk.config.limits.pageEntriesMax);
   const after = query.after === null ? null : parseDigest(query.after);
   if (query.after !== null && after === null) throw new RegistryError('DIGEST_INVALID');
-  const artifactType = call.query.get('artifactType');
+  // A media type has no spaces: one is a `+` that the client did not escape.
+  const artifactType = call.query.get('artifactType')?.replaceAll(' ', '+') ?? null;
   if (artifactType !== null && artifactType.length > artifactTypeLengthMax) {
     throw new RegistryError('REQUEST_INVALID', 'artifactType is too long');
   }
