@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from 'pino';
+import type { Logger } from '../telemetry/telemetry.ts';
 import type { Job } from './job.ts';
 import { type LeaseDependencies, withLease } from './lease.ts';
 

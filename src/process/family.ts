@@ -1,9 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
-import type { Logger } from 'pino';
 import { mergeSnapshots } from '../telemetry/metrics.ts';
-import type { Metrics } from '../telemetry/telemetry.ts';
+import type { Logger, Metrics } from '../telemetry/telemetry.ts';
 import { ChildHandle } from './child-handle.ts';
 import { CrashBudget } from './crash-budget.ts';
 import type { Addresses, FromChild, Reloadable, StartOrder, StartupFailure } from './ipc.ts';

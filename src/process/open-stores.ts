@@ -13,7 +13,12 @@ export interface Stores {
 /** Of a ledger that has been migrated; throws what `openMetaStore` and `openBlobStore` throw. */
 export async function openStores(config: Config, telemetry: Pick<Telemetry, 'metrics'>): Promise<Stores> {
   const { metrics } = telemetry;
-  const meta = await openMetaStore(config, { mode: 'serve', metrics });
+  const meta = await openMetaStore(config, {
+    mode: 'serve',
+    metrics,
+    // The other half is for small blobs.
+    manifestCacheBytesMax: Math.floor(config.limits.memoryCacheBytesMax / 2),
+  });
   try {
     return { meta, blobs: await openBlobStore({ metrics }, config.storage) };
   } catch (error) {

@@ -1,9 +1,9 @@
 import { unwatchFile, watchFile } from 'node:fs';
-import type { Logger } from 'pino';
 import type { ConfiguredPeople } from '../access/user-directory.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError } from '../config/config-error.ts';
 import { type ConfigInput, type ResolvedConfig, readConfig } from '../config/read.ts';
+import type { Logger } from '../telemetry/telemetry.ts';
 import type { Reloadable } from './ipc.ts';
 import { readPeople } from './read-people.ts';
 

@@ -59,11 +59,11 @@ describe('loggers', () => {
 
   it('a pretty line, with control characters from a client, does not steer the terminal', () => {
     const { loggers, lines } = record('info', 'pretty');
-    loggers.logger('http').info({ userAgent: 'a\u001b[2Jb\nc' }, 'request\u0007');
+    loggers.logger('http').info({ userAgent: 'a\u001b[2J\u009bb\nc' }, 'request\u0007');
     assert.equal(lines.length, 1);
     assert.match(
       lines[0] ?? '',
-      /^\d\d:\d\d:\d\d\.\d{3} INFO {2}http request\\u0007 {2}userAgent=a\\u001b\[2Jb\\nc\n$/,
+      /^\d\d:\d\d:\d\d\.\d{3} INFO {2}http request\\u0007 {2}userAgent=a\\u001b\[2J\\u009bb\\nc\n$/,
     );
   });
 

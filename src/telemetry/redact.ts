@@ -1,5 +1,5 @@
 /** Stands in the log where something secret was handed to it. */
-export const REDACTED = '[redacted]';
+const REDACTED = '[redacted]';
 
 /** Fields that are never written, whoever logs them. */
 const SECRET_FIELDS = [

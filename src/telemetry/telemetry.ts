@@ -1,9 +1,13 @@
 import type { Logger } from 'pino';
 
+export type { Logger } from 'pino';
+
 /** What a part of the program needs to tell the outside. Handed in, never imported as a singleton. */
 export interface Telemetry {
   /** A logger per subsystem: `http`, `access`, `blobs`, `meta`, `jobs`, `process`. */
   logger(subsystem: Subsystem): Logger;
+  /** An `info` line whose fields are JSON already (`"a":1,"b":"c"`). Ask the subsystem's logger first whether it writes such. */
+  writeLine(subsystem: Subsystem, fields: string, message: string): void;
   readonly metrics: Metrics;
 }
 
@@ -22,7 +26,12 @@ export interface Metrics {
   uploadStarted(): void;
   uploadEnded(): void;
   storeOperation(driver: string, operation: string, outcome: 'ok' | 'error', seconds: number): void;
-  metaOperation(driver: string, operation: 'read' | 'transaction' | 'sync', outcome: 'ok' | 'error', seconds: number): void;
+  metaOperation(
+    driver: string,
+    operation: 'read' | 'transaction' | 'sync',
+    outcome: 'ok' | 'error',
+    seconds: number,
+  ): void;
   login(outcome: 'ok' | 'wrong' | 'slowed'): void;
   /** Prometheus text of this process alone. */
   exposition(): Promise<string>;

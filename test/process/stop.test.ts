@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -49,8 +49,15 @@ async function untilRefused(url: string): Promise<void> {
   while (!(await isRefused(url))) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
+/** Ended processes whose new parent has not asked yet do not count. */
 function isAlive(pid: number): boolean {
-  return existsSync(`/proc/${pid}`);
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch (error) {
+    // ESRCH: it ended between the opening and the reading.
+    if (['ENOENT', 'ESRCH'].includes(String((error as NodeJS.ErrnoException).code))) return false;
+    throw error;
+  }
 }
 
 describe('drift serve that is told to stop', () => {
@@ -108,9 +115,13 @@ describe('drift serve that is told to stop', () => {
     const drift = await spawnDrift({ env: USERS });
     await fetch(`${drift.registryUrl}/v2/`);
     await fetch(`${drift.registryUrl}/v2/`);
+    await drift.waitForLog((line) => line['role'] === 'worker-1');
+    await drift.waitForLog((line) => line['role'] === 'worker-2');
     const pids = new Set(drift.logs().map((line) => Number(line['pid'])));
-    // The ends of the pipe that `ended` waits for are in the children, too.
+    assert.equal(pids.size, 3);
     assert.deepEqual(await drift.kill(), { code: null, signal: 'SIGKILL' });
-    for (const pid of pids) assert.equal(isAlive(pid), false);
+    for (const pid of pids) {
+      while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   });
 });
