@@ -174,6 +174,21 @@ describe('E3, smuggling', () => {
 });
 
 describe('E4 and section 4, limits and transport', () => {
+  it('section 4: crane tries TLS first: its hello on the plain port is answered at once and is no fault of ours', async () => {
+    const from = world.logs.length;
+    const hello = Buffer.from('16030100c5010000c10303', 'hex');
+    const client = await RawClient.open(world.port);
+    client.send(Buffer.concat([hello, Buffer.alloc(195, 0x41)]));
+    assert.match(await client.untilClosed(), /^(?:HTTP\/1\.1 400 |$)/);
+    const levels = world.logs.slice(from).map((line) => (JSON.parse(line) as { level: number }).level);
+    assert.ok(levels.every((level) => level <= 30));
+  });
+
+  it('section 4: HTTP/1.0, without Host, is served and closed', async () => {
+    const answer = await raw(`GET /v2/ HTTP/1.0\r\nAuthorization: ${basic(ADMIN)}\r\n\r\n`);
+    assert.match(answer, /^HTTP\/1\.1 200 [^]*\{\}$/);
+  });
+
   it('E4 range bombs, tiny or overlapping, are 400 before a byte is read', async () => {
     const path = `/v2/${REPOSITORY}/blobs/${image.layer}`;
     const many = Array.from({ length: 5000 }, () => '0-0').join(',');
@@ -272,6 +287,24 @@ describe('E4 and section 4, limits and transport', () => {
 });
 
 describe('E8, E11 and E12, what goes out', () => {
+  it('E9 the page of the console, asked with a Host or path that is markup, holds none of it unescaped', async () => {
+    const port = Number(new URL(world.registry.consoleUrl).port);
+    for (const [target, host] of [
+      ['/', '"><script>alert(1)</script>'],
+      ['/', "r'onload='alert(1)"],
+      ['/<script>alert(1)</script>', 'r'],
+      ['/?x=<script>alert(1)</script>', 'r'],
+    ]) {
+      const answer = await exchangeRaw(
+        port,
+        `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+      );
+      assert.match(answer, /^HTTP\/1\.1 [24]\d\d /);
+      assert.doesNotMatch(answer, /<script>alert|'onload='/);
+      assert.match(answer, /X-Content-Type-Options: nosniff/i);
+    }
+  });
+
   it('E8 no answer allows other origins, and a cookie is no credential', async () => {
     const headers = { origin: 'https://evil.example', cookie: `session=${basic(OWNER)}` };
     for (const path of ['/v2/', `/v2/${REPOSITORY}/manifests/latest`, '/token', '/healthz']) {
