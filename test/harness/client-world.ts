@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CertificateAuthority, createCertificateAuthority } from './certificate-authority.ts';
-import { type SpawnedDrift, spawnDrift } from './spawn-drift.ts';
+import { type SpawnedDrift, type SpawnOptions, spawnDrift } from './spawn-drift.ts';
 
 export interface User {
   readonly name: string;
@@ -40,20 +40,37 @@ export async function startClientWorld(): Promise<ClientWorld> {
     DRIFT_USER_SCOPES: `${PUSH_ONLY.name}=repository:ghost/demo:push;${PULL_ONLY.name}=repository:ghost/**:pull`,
   };
   const certificate = { DRIFT_TLS_CERT: server.certificateFile, DRIFT_TLS_KEY: server.keyFile };
-  const [plain, tls] = await Promise.all([
-    spawnDrift({ env: users }),
-    spawnDrift({ env: { ...users, ...certificate } }),
-  ]);
+  const removeFiles = () => {
+    authority.dispose();
+    rmSync(directory, { recursive: true, force: true });
+  };
+  const [plain, tls] = await startBoth([
+    { env: users },
+    // One worker has to do as well.
+    { env: { ...users, ...certificate, DRIFT_WORKERS: '1' } },
+  ]).catch((error: unknown) => {
+    removeFiles();
+    throw error;
+  });
   return {
     plain: endpoint(plain, null),
     tls: endpoint(tls, authority.certificateFile),
     directory,
     stop: async () => {
       await Promise.all([plain.stop(), tls.stop()]);
-      authority.dispose();
-      rmSync(directory, { recursive: true, force: true });
+      removeFiles();
     },
   };
+}
+
+/** Both or neither: what did start is stopped when the other did not. */
+async function startBoth(
+  options: readonly [SpawnOptions, SpawnOptions],
+): Promise<[SpawnedDrift, SpawnedDrift]> {
+  const [first, second] = await Promise.allSettled([spawnDrift(options[0]), spawnDrift(options[1])]);
+  if (first.status === 'fulfilled' && second.status === 'fulfilled') return [first.value, second.value];
+  for (const one of [first, second]) if (one.status === 'fulfilled') await one.value.stop();
+  throw first.status === 'rejected' ? first.reason : (second as PromiseRejectedResult).reason;
 }
 
 function endpoint(drift: SpawnedDrift, authorityFile: string | null): Endpoint {
