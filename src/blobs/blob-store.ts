@@ -16,6 +16,8 @@ export interface BlobBody {
   readonly sizeBytes: number;
   /** The bytes asked for, in pieces of the store's choosing. May be iterated once. Ends early only by throwing. */
   readonly chunks: AsyncIterable<Uint8Array>;
+  /** The same bytes in memory, where they are at hand: there is nothing to wait for then. */
+  readonly bytes?: Uint8Array;
   /** Frees what the body holds. Safe to call twice, before, during and after iteration. */
   close(): Promise<void>;
 }

@@ -65,7 +65,12 @@ class DoorRooms {
 
   constructor(deps: DoorDependencies) {
     this.#deps = deps;
-    this.#record = { log: deps.telemetry.logger('http'), metrics: deps.telemetry.metrics };
+    const { telemetry } = deps;
+    this.#record = {
+      log: telemetry.logger('http'),
+      writeLine: (subsystem, fields, message) => telemetry.writeLine(subsystem, fields, message),
+      metrics: telemetry.metrics,
+    };
     this.#settings = {
       origins: createOrigins(deps.config.server),
       bodyIdleMillisecondsMax: deps.config.limits.bodyIdleSecondsMax * 1000,

@@ -17,6 +17,8 @@ export interface ExchangeSettings {
 const NOTES_MAX = 16;
 const NOTE_LENGTH_MAX = 256;
 const SAFE_REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{7,63}$/;
+/** Nobody writes to a query. */
+const NO_QUERY = new URLSearchParams();
 const NOBODY: Caller = {
   principal: { kind: 'anonymous', name: '', administrator: false, grants: [] },
   via: 'none',
@@ -52,6 +54,7 @@ export class Exchange implements Call {
   #controller: AbortController | null = null;
   #query: URLSearchParams | null = null;
   #baseUrl: string | null = null;
+  #noteCount = 0;
 
   constructor(options: {
     readonly settings: ExchangeSettings;
@@ -77,7 +80,7 @@ export class Exchange implements Call {
   }
 
   get query(): URLSearchParams {
-    this.#query ??= new URLSearchParams(this.queryText);
+    this.#query ??= this.queryText === '' ? NO_QUERY : new URLSearchParams(this.queryText);
     return this.#query;
   }
 
@@ -135,8 +138,10 @@ export class Exchange implements Call {
 
   readonly #note: Call['note'] = (fields) => {
     this.notes ??= {};
-    for (const [name, value] of Object.entries(fields)) {
-      if (Object.keys(this.notes).length >= NOTES_MAX) return;
+    for (const name in fields) {
+      const value = fields[name];
+      if (value === undefined || this.#noteCount >= NOTES_MAX) continue;
+      if (!(name in this.notes)) this.#noteCount += 1;
       this.notes[name] = typeof value === 'string' ? value.slice(0, NOTE_LENGTH_MAX) : value;
     }
   };

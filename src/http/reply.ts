@@ -41,6 +41,9 @@ export function writeReply(
     case 'json':
       return writeBytes(response, reply, bodiless, Buffer.from(JSON.stringify(body.value)), options);
     case 'blob':
+      if (body.body.bytes?.length === body.sizeBytes) {
+        return writeBytes(response, reply, bodiless, body.body.bytes, options);
+      }
       return writeBlob(response, reply, body, options);
     case 'ranges':
       return writeRanges(response, reply, body, options);

@@ -16,7 +16,11 @@ export interface RequestOutcome {
 
 /** One line and one sample per request. Neither holds a header with credentials nor a query. */
 export function recordRequest(
-  deps: { readonly log: ReturnType<Telemetry['logger']>; readonly metrics: Metrics },
+  deps: {
+    readonly log: ReturnType<Telemetry['logger']>;
+    readonly writeLine: Telemetry['writeLine'];
+    readonly metrics: Metrics;
+  },
   exchange: Exchange,
   outcome: RequestOutcome,
 ): void {
@@ -32,29 +36,41 @@ export function recordRequest(
   });
   const failed = outcome.fault !== null;
   if (!deps.log.isLevelEnabled(failed ? 'error' : 'info')) return;
-  const line: Record<string, unknown> = {
-    ...exchange.notes,
-    requestId: exchange.requestId,
-    method: exchange.method,
-    path: printable(exchange.path, PATH_LENGTH_MAX),
-    route: exchange.routeClass,
-    status: outcome.status,
-    principal: exchange.principalName,
-    bytesIn: exchange.bytesIn,
-    bytesOut: outcome.bytesOut,
-    seconds: Math.round(seconds * 1e6) / 1e6,
-    address: exchange.address,
-    userAgent: printable(exchange.headers['user-agent'] ?? '', USER_AGENT_LENGTH_MAX),
-  };
-  if (exchange.repository !== null) line.repository = exchange.repository;
-  if (outcome.cut !== null) line.cut = outcome.cut;
-  if (failed) deps.log.error({ ...line, err: outcome.fault }, 'request');
-  else deps.log.info(line, 'request');
+  const fields = fieldsOf(exchange, outcome, seconds);
+  if (failed) deps.log.error({ ...(JSON.parse(`{${fields}}`) as object), err: outcome.fault }, 'request');
+  else deps.writeLine('http', fields, 'request');
+}
+
+/** The fields of the line as JSON, without braces: written by hand, as this is done for every request. */
+function fieldsOf(exchange: Exchange, outcome: RequestOutcome, seconds: number): string {
+  const { notes, repository } = exchange;
+  let fields = `"requestId":${quoted(exchange.requestId)},"method":${quoted(exchange.method)}`;
+  fields += `,"path":${quoted(printable(exchange.path, PATH_LENGTH_MAX))},"route":"${exchange.routeClass}"`;
+  fields += `,"status":${outcome.status},"principal":${quoted(exchange.principalName)}`;
+  fields += `,"bytesIn":${exchange.bytesIn},"bytesOut":${outcome.bytesOut}`;
+  fields += `,"seconds":${Math.round(seconds * 1e6) / 1e6},"address":${quoted(exchange.address)}`;
+  fields += `,"userAgent":${quoted(printable(exchange.headers['user-agent'] ?? '', USER_AGENT_LENGTH_MAX))}`;
+  if (repository !== null) fields += `,"repository":${quoted(repository)}`;
+  for (const name in notes) {
+    const value = notes[name];
+    // The route's own name of the repository stands there already.
+    if (value === undefined || (name === 'repository' && repository !== null)) continue;
+    fields += `,${quoted(name)}:${typeof value === 'number' ? value : quoted(value)}`;
+  }
+  return outcome.cut === null ? fields : `${fields},"cut":"${outcome.cut}"`;
+}
+
+/** Printable ASCII without quote and backslash. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+function quoted(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 /** Cut, and with everything but visible ASCII escaped: the text is the client's. */
 function printable(text: string, lengthMax: number): string {
   const cut = text.length > lengthMax ? `${text.slice(0, lengthMax)}…` : text;
+  if (PLAIN.test(cut)) return cut;
   return cut.replace(/[^\x20-\x7e…]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });

@@ -19,6 +19,14 @@ export function digestFromBytes(bytes: Uint8Array): Digest {
   throw new RangeError('the ledger holds bytes that are no digest');
 }
 
+/** The same from their hex, in upper case, as SQLite writes it. Throws `RangeError` likewise. */
+export function digestFromHex(hex: string): Digest {
+  const hash = hex.slice(2).toLowerCase();
+  if (hex.startsWith('01')) return makeDigest('sha256', hash);
+  if (hex.startsWith('02')) return makeDigest('sha512', hash);
+  throw new RangeError('the ledger holds bytes that are no digest');
+}
+
 export function digestFromBytesOrNull(bytes: Uint8Array | null): Digest | null {
   return bytes === null ? null : digestFromBytes(bytes);
 }

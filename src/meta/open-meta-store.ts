@@ -9,7 +9,9 @@ import { openSqliteMetaStore, type SqliteMetaStoreOptions } from './sqlite/sqlit
 /** The meta store that the configuration names. The primary opens it first, with `migrate`. */
 export async function openMetaStore(
   config: { readonly storage: Pick<Config['storage'], 'ledgerFile'> },
-  options: { readonly mode: SqliteMetaStoreOptions['mode']; readonly metrics?: Metrics | null },
+  options: Pick<SqliteMetaStoreOptions, 'mode' | 'manifestCacheBytesMax'> & {
+    readonly metrics?: Metrics | null;
+  },
 ): Promise<MetaStore> {
   const file = config.storage.ledgerFile;
   if (options.mode === 'migrate') {
@@ -20,5 +22,5 @@ export async function openMetaStore(
       throw new LedgerNotWritable(file, `The directory ${directory} of the ledger cannot be made.`, error);
     }
   }
-  return openSqliteMetaStore({ file, mode: options.mode, metrics: options.metrics ?? null });
+  return openSqliteMetaStore({ file, ...options });
 }

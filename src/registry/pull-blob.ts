@@ -1,17 +1,23 @@
 import type { BlobBody, BlobStore, ByteRange } from '../blobs/blob-store.ts';
 import type { LinkedBlob, MetaStore } from '../meta/meta-store.ts';
-import type { Digest } from '../oci/digest.ts';
+import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { RepositoryName } from '../oci/name.ts';
+import type { ByteCache } from '../std/byte-cache.ts';
 import type { Clock } from '../std/clock.ts';
 import { Unavailable } from '../std/unavailable.ts';
 
 /** A promise is renewed when this part of the grace period has gone by: seldom enough to be cheap. */
 const touchAgeShare = 1 / 4;
 
+/** Blobs up to this size (configurations, signatures, small layers) are read at once and kept in memory, in bytes. */
+const smallBlobBytesMax = 64 * 1024;
+
 export interface PullBlobDeps {
   readonly meta: MetaStore;
   readonly blobs: BlobStore;
+  /** By digest. Who may have them is decided before this is asked. */
+  readonly smallBlobs: ByteCache;
   readonly clock: Clock;
   readonly graceSeconds: number;
 }
@@ -44,16 +50,52 @@ export async function promiseBlob(
   return blob;
 }
 
+/** `source` is asked for its signal only where there is something to wait for. */
 export async function openBlob(
+  deps: Pick<PullBlobDeps, 'blobs' | 'smallBlobs'>,
+  blob: LinkedBlob,
+  range: ByteRange | null,
+  source: { readonly signal: AbortSignal },
+): Promise<BlobBody> {
+  if (blob.sizeBytes > smallBlobBytesMax) return await openStored(deps, blob, range, source.signal);
+  const known = deps.smallBlobs.get(blob.digest);
+  if (known !== null) return memoryBody(known, range);
+  const bytes = await readWhole(await openStored(deps, blob, null, source.signal));
+  // What is torn in the store must not stay torn here after it was healed there.
+  if (digestOf(digestAlgorithm(blob.digest), bytes) === blob.digest) deps.smallBlobs.put(blob.digest, bytes);
+  return memoryBody(bytes, range);
+}
+
+async function openStored(
   deps: Pick<PullBlobDeps, 'blobs'>,
   blob: LinkedBlob,
-  request: { readonly range: ByteRange | null; readonly signal: AbortSignal },
+  range: ByteRange | null,
+  signal: AbortSignal,
 ): Promise<BlobBody> {
-  const body = await deps.blobs.open(blob.location, request.range, request.signal);
+  const body = await deps.blobs.open(blob.location, range, signal);
   if (body === null) throw damaged(blob, 'its bytes are missing');
   if (body.sizeBytes === blob.sizeBytes) return body;
   await body.close();
   throw damaged(blob, `it has ${body.sizeBytes} bytes instead of ${blob.sizeBytes}`);
+}
+
+async function readWhole(body: BlobBody): Promise<Uint8Array> {
+  try {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of body.chunks) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  } finally {
+    await body.close();
+  }
+}
+
+function memoryBody(whole: Uint8Array, range: ByteRange | null): BlobBody {
+  const bytes = range === null ? whole : whole.subarray(range.start, range.end + 1);
+  return { sizeBytes: whole.byteLength, bytes, chunks: once(bytes), close: async () => {} };
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
 }
 
 function damaged(blob: LinkedBlob, problem: string): Unavailable {

@@ -1,6 +1,7 @@
 import type { BlobStore } from '../blobs/blob-store.ts';
 import type { Config } from '../config/config.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
+import { ByteCache } from '../std/byte-cache.ts';
 import type { Clock } from '../std/clock.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import type { DeleteDeps } from './delete.ts';
@@ -30,6 +31,11 @@ export function createRegistry(deps: {
   return {
     meta,
     blobs,
+    // The other half is for manifests.
+    smallBlobs: new ByteCache({
+      bytesMax: Math.floor(limits.memoryCacheBytesMax / 2),
+      entryBytesMax: Number.POSITIVE_INFINITY,
+    }),
     clock,
     runId,
     metrics: deps.telemetry.metrics,

@@ -135,6 +135,8 @@ function recordingTelemetry(lines: DoorWorld['lines'], samples: DoorWorld['sampl
   const log = pino({ level: 'info' }, { write });
   return {
     logger: () => log,
+    writeLine: (_subsystem: string, fields: string, message: string) =>
+      log.info(JSON.parse(`{${fields}}`), message),
     metrics: { requestFinished: (sample: DoorWorld['samples'][number]) => samples.push(sample) },
   } as unknown as Telemetry;
 }

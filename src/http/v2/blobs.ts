@@ -16,7 +16,7 @@ export const getBlob: Handler<'blob'> = async (desk, call, route) => {
   if (matchesEtag(call.headers['if-none-match'], blob.digest)) return notModified(blob);
   const ranges = requestedRanges(desk, call, blob);
   if (ranges === null) {
-    const body = await openBlob(desk.registry, blob, { range: null, signal: call.signal });
+    const body = await openBlob(desk.registry, blob, null, call);
     return {
       status: 200,
       headers: { ...headersOf(blob), 'Content-Type': MEDIA_TYPE },
@@ -25,7 +25,7 @@ export const getBlob: Handler<'blob'> = async (desk, call, route) => {
   }
   const [range] = ranges;
   if (range !== undefined && ranges.length === 1) {
-    const body = await openBlob(desk.registry, blob, { range, signal: call.signal });
+    const body = await openBlob(desk.registry, blob, range, call);
     return {
       status: 206,
       headers: {
@@ -45,7 +45,7 @@ export const getBlob: Handler<'blob'> = async (desk, call, route) => {
       mediaType: MEDIA_TYPE,
       sizeBytes: blob.sizeBytes,
       ranges,
-      open: (part) => openBlob(desk.registry, blob, { range: part, signal: call.signal }),
+      open: (part) => openBlob(desk.registry, blob, part, call),
     },
   };
 };

@@ -1,31 +1,36 @@
 import type { Kysely } from 'kysely';
-import type { UploadId } from '../../blobs/blob-store.ts';
+import type { BlobLocation, UploadId } from '../../blobs/blob-store.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { digestToBytes } from '../digest-bytes.ts';
+import type { ByteCache } from '../../std/byte-cache.ts';
+import { digestFromHex, digestToBytes } from '../digest-bytes.ts';
 import type { LedgerUser, LinkedBlob, MetaReads, StoredManifest, Upload } from '../meta-store.ts';
 import { AccessReads, userFromRow } from '../queries/access.ts';
-import { BlobReads, linkedFromRow } from '../queries/blobs.ts';
+import { BlobReads } from '../queries/blobs.ts';
 import { readGroups } from '../queries/groups.ts';
-import { ManifestReads, storedFromRow } from '../queries/manifests.ts';
+import { ManifestReads } from '../queries/manifests.ts';
 import { UploadReads, uploadFromRow } from '../queries/uploads.ts';
-import type { Database, UploadTable } from '../schema.ts';
+import type { BlobTable, Database, UploadTable } from '../schema.ts';
 import type { Connection } from './connection.ts';
 import type { Around } from './dialect.ts';
 
 /** What every pull asks. Written by hand: building a query costs several times what SQLite needs to answer it. */
 const hotStatements = {
-  manifestByTag: `select m.digest, m.media_type, m.size_bytes, m.bytes
+  manifestByTag: `select hex(m.digest) as digest_hex, m.media_type, m.size_bytes
     from repositories r
     join tags t on t.repository_id = r.id and t.name = ? and t.ended_at is null
     join manifests m on m.repository_id = t.repository_id and m.digest = t.digest
     where r.name = ? and m.deleted_at is null`,
-  manifestByDigest: `select m.digest, m.media_type, m.size_bytes, m.bytes
+  manifestByDigest: `select m.media_type, m.size_bytes
     from repositories r
     join manifests m on m.repository_id = r.id and m.digest = ?
     where r.name = ? and m.deleted_at is null`,
-  linkedBlob: `select b.digest, b.size_bytes, b.location, b.touched_at
+  manifestBytes: `select m.bytes
+    from repositories r
+    join manifests m on m.repository_id = r.id and m.digest = ?
+    where r.name = ? and m.deleted_at is null`,
+  linkedBlob: `select b.size_bytes, b.location, b.touched_at
     from repositories r
     join links l on l.repository_id = r.id and l.digest = ?
     join blobs b on b.digest = l.digest
@@ -37,40 +42,68 @@ const hotStatements = {
 type One = <Row>(sql: string, ...parameters: readonly (string | Uint8Array)[]) => Row | null;
 
 /** The read side with the hot reads as prepared statements. */
-export function hotReadGroups(db: Kysely<Database>, connection: Connection, around: Around): MetaReads {
+export function hotReadGroups(
+  db: Kysely<Database>,
+  deps: { readonly connection: Connection; readonly around: Around; readonly manifestBytes: ByteCache },
+): MetaReads {
+  const { connection, around } = deps;
   const one: One = <Row>(sql: string, ...parameters: readonly (string | Uint8Array)[]) => {
     const { rows } = around(() => connection.execute(sql, parameters));
     return (rows[0] as Row | undefined) ?? null;
   };
   return {
     ...readGroups(db),
-    manifests: new HotManifestReads(db, one),
+    manifests: new HotManifestReads(db, one, deps.manifestBytes),
     blobs: new HotBlobReads(db, one),
     uploads: new HotUploadReads(db, one),
     access: new HotAccessReads(db, one),
   };
 }
 
+interface ManifestRow {
+  readonly media_type: string;
+  readonly size_bytes: number;
+}
+
+/** Which manifest is meant, and whether there is one, is read each time; its bytes, which its digest says, only once. */
 class HotManifestReads extends ManifestReads {
   readonly #one: One;
+  readonly #bytes: ByteCache;
 
-  constructor(db: Kysely<Database>, one: One) {
+  constructor(db: Kysely<Database>, one: One, bytes: ByteCache) {
     super(db);
     this.#one = one;
+    this.#bytes = bytes;
   }
 
   override async getByTag(repository: RepositoryName, tag: Tag): Promise<StoredManifest | null> {
-    const row = this.#one<Parameters<typeof storedFromRow>[0]>(hotStatements.manifestByTag, tag, repository);
-    return row === null ? null : storedFromRow(row);
+    // A digest as text: as bytes it would be a buffer of its own outside of the heap, which costs more than this read.
+    const row = this.#one<ManifestRow & { readonly digest_hex: string }>(
+      hotStatements.manifestByTag,
+      tag,
+      repository,
+    );
+    return row === null ? null : this.#withBytes(repository, digestFromHex(row.digest_hex), row);
   }
 
   override async getByDigest(repository: RepositoryName, digest: Digest): Promise<StoredManifest | null> {
-    const row = this.#one<Parameters<typeof storedFromRow>[0]>(
-      hotStatements.manifestByDigest,
+    const row = this.#one<ManifestRow>(hotStatements.manifestByDigest, digestToBytes(digest), repository);
+    return row === null ? null : this.#withBytes(repository, digest, row);
+  }
+
+  #withBytes(repository: RepositoryName, digest: Digest, row: ManifestRow): StoredManifest | null {
+    const bytes = this.#bytes.get(digest) ?? this.#readBytes(repository, digest);
+    return bytes === null ? null : { digest, mediaType: row.media_type, sizeBytes: row.size_bytes, bytes };
+  }
+
+  #readBytes(repository: RepositoryName, digest: Digest): Uint8Array | null {
+    const row = this.#one<{ readonly bytes: Uint8Array }>(
+      hotStatements.manifestBytes,
       digestToBytes(digest),
       repository,
     );
-    return row === null ? null : storedFromRow(row);
+    if (row !== null) this.#bytes.put(digest, row.bytes);
+    return row?.bytes ?? null;
   }
 }
 
@@ -83,12 +116,19 @@ class HotBlobReads extends BlobReads {
   }
 
   override async findLinked(repository: RepositoryName, digest: Digest): Promise<LinkedBlob | null> {
-    const row = this.#one<Parameters<typeof linkedFromRow>[0]>(
+    const row = this.#one<Pick<BlobTable, 'size_bytes' | 'location' | 'touched_at'>>(
       hotStatements.linkedBlob,
       digestToBytes(digest),
       repository,
     );
-    return row === null ? null : linkedFromRow(row);
+    if (row === null) return null;
+    const { size_bytes, location, touched_at } = row;
+    return {
+      digest,
+      sizeBytes: size_bytes,
+      location: location as BlobLocation,
+      touchedAt: touched_at,
+    };
   }
 }
 

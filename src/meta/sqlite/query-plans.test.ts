@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import type { UploadId } from '../../blobs/blob-store.ts';
+import { ByteCache } from '../../std/byte-cache.ts';
 import { DEMO, digestFor, manifestOf, tagged, uploadOf } from '../contract/fixture.ts';
 import type { RepositoryId } from '../meta-store.ts';
 import { writeGroups } from '../queries/groups.ts';
@@ -42,7 +43,11 @@ function plan(sql: string): string[] {
 
 async function everyRead(): Promise<void> {
   const plain: Around = (run) => run();
-  const read = hotReadGroups(kyselyOver(connection, plain), connection, plain);
+  const read = hotReadGroups(kyselyOver(connection, plain), {
+    connection,
+    around: plain,
+    manifestBytes: new ByteCache({ bytesMax: 0, entryBytesMax: 0 }),
+  });
   const scanned = { ...manifestOf('m'), repositoryId: ID, repository: DEMO, live: true };
   await read.repositories.find(DEMO);
   await read.repositories.list({ after: 'a', limit: 9 });

@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { ByteCache } from '../../std/byte-cache.ts';
 import { Unavailable } from '../../std/unavailable.ts';
 import type { Metrics } from '../../telemetry/telemetry.ts';
 import { LedgerCorrupt, LedgerError, LedgerNotWritable } from '../errors.ts';
@@ -13,6 +14,10 @@ import { type SyncStats, WalSync } from './wal-sync.ts';
 import { Writer } from './writer.ts';
 
 const DRIVER = 'sqlite';
+/** Bytes of the memory for manifests when nobody says. */
+const manifestCacheBytesDefault = 8 * 1024 * 1024;
+/** Bytes of the longest manifest that is kept in memory. */
+const manifestCachedBytesMax = 256 * 1024;
 
 export interface SqliteMetaStoreOptions {
   readonly file: string;
@@ -26,6 +31,8 @@ export interface SqliteMetaStoreOptions {
   /** The database's pages may not become more (4 KiB each); absent: as the device has room. */
   readonly pagesMax?: number;
   readonly metrics?: Pick<Metrics, 'metaOperation'> | null;
+  /** Memory for the bytes of manifests. */
+  readonly manifestCacheBytesMax?: number;
 }
 
 export interface SqliteMetaStore extends MetaStore {
@@ -112,7 +119,12 @@ class Store implements SqliteMetaStore {
   constructor(parts: Parts) {
     this.#parts = parts;
     const timed: Around = (run) => this.#timedRead(run);
-    this.read = hotReadGroups(kyselyOver(parts.reader, timed), parts.reader, timed);
+    const bytesMax = parts.options.manifestCacheBytesMax ?? manifestCacheBytesDefault;
+    this.read = hotReadGroups(kyselyOver(parts.reader, timed), {
+      connection: parts.reader,
+      around: timed,
+      manifestBytes: new ByteCache({ bytesMax, entryBytesMax: manifestCachedBytesMax }),
+    });
   }
 
   readonly backup = async (path: string): Promise<void> => {
