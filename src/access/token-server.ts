@@ -93,7 +93,8 @@ async function issueAnonymous(
   anonymous: Anonymous,
   scopes: readonly Scope[],
 ): Promise<TokenAnswer> {
-  if (anonymous.grants.length === 0) throw refused(deps, null);
+  // With the bare default message docker takes the refusal for a passing fault, and tries for a minute.
+  if (anonymous.grants.length === 0) throw refused(deps, 'nothing is open to everybody here; log in first');
   const granted = intersect(anonymous, scopes);
   return answer(await deps.tokens.issue({ userName: '', stamp: '', scopes: granted }), granted);
 }
@@ -182,7 +183,7 @@ function single(parameters: URLSearchParams, name: string): string | null {
   return value ?? null;
 }
 
-function refused(deps: TokenServerDependencies, why: string | null): RegistryError {
+function refused(deps: TokenServerDependencies, why: string): RegistryError {
   return new RegistryError('UNAUTHORIZED', why, {
     headers: { 'WWW-Authenticate': `Basic realm="${deps.service}", charset="UTF-8"` },
   });
