@@ -362,7 +362,7 @@ export const KEYS = {
     env: ['DRIFT_LIMITS_UPLOADS_OPEN'],
     type: integer({ min: 1, max: 1_000_000 }),
     fallback: () => 10_000,
-    doc: 'Uploads begun and not finished, over all repositories.',
+    doc: 'Uploads begun and not finished, over all repositories; one user may hold nine tenths of them.',
   }),
   bodyIdle: key<number>({
     path: 'limits.body_idle',

@@ -282,6 +282,7 @@ export interface UploadReads {
   /** Of `ids`, those that have a row: the sweep of staged bytes asks. */
   known(ids: readonly UploadId[]): Promise<ReadonlySet<UploadId>>;
   count(): Promise<number>;
+  countOf(principal: string): Promise<number>;
 }
 
 export interface UploadWrites {

@@ -1,6 +1,6 @@
 import type { BlobStore, UploadId } from '../blobs/blob-store.ts';
 import { newUploadId } from '../blobs/upload-id.ts';
-import type { MetaStore, Upload } from '../meta/meta-store.ts';
+import type { MetaStore, MetaTransaction, Upload } from '../meta/meta-store.ts';
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -11,6 +11,9 @@ import { type Incoming, type Receipt, type ReceiveDeps, receive, stagedDigest, t
 import type { RunningDigests } from './running-digests.ts';
 import type { SpaceReserve } from './space-reserve.ts';
 import type { UploadLease, UploadLeases } from './upload-leases.ts';
+
+/** Of all open uploads, what one principal may hold: a client gone wild leaves room for the others. */
+const principalShareMax = 0.9;
 
 export interface UploadDeps extends ReceiveDeps {
   readonly meta: MetaStore;
@@ -53,11 +56,7 @@ export async function startUpload(
   const now = deps.clock.now();
   await deps.meta.transaction(
     async (tx) => {
-      if ((await tx.uploads.count()) >= deps.uploadsOpenMax) {
-        throw new RegistryError('TOOMANYREQUESTS', 'too many uploads are open: finish or cancel some first', {
-          retryAfterSeconds: 30,
-        });
-      }
+      await requireRoom(deps, tx, request.principal);
       await tx.uploads.insert({
         id,
         ...request,
@@ -72,6 +71,17 @@ export async function startUpload(
   );
   await deps.blobs.stage(id);
   return { id, offsetBytes: 0 };
+}
+
+async function requireRoom(deps: UploadDeps, tx: MetaTransaction, principal: string): Promise<void> {
+  const open = await tx.uploads.count();
+  const share = Math.ceil(deps.uploadsOpenMax * principalShareMax);
+  const full =
+    open >= deps.uploadsOpenMax || (open >= share && (await tx.uploads.countOf(principal)) >= share);
+  if (!full) return;
+  throw new RegistryError('TOOMANYREQUESTS', 'too many uploads are open: finish or cancel some first', {
+    retryAfterSeconds: 30,
+  });
 }
 
 export async function uploadStatus(deps: UploadDeps, key: UploadKey): Promise<UploadProgress> {

@@ -291,3 +291,22 @@ describe('B, who may reach what', () => {
     assert.deepEqual(catalog.json.repositories, ['other/mine']);
   });
 });
+
+describe('E4, open uploads', () => {
+  it('E4 one pusher, however many uploads they begin, leaves room for the others; all together stay below the limit', async () => {
+    await using world = await openWireWorld({ env: { DRIFT_LIMITS_UPLOADS_OPEN: '20' } });
+    const begin = async (as: Person, count: number): Promise<number[]> => {
+      const begun = Array.from({ length: count }, () =>
+        world.client.send('POST', '/v2/ghost/many/blobs/uploads/', { as }),
+      );
+      return (await Promise.all(begun)).map(({ status }) => status).sort((a, b) => a - b);
+    };
+    const full = (accepted: number, refused: number): number[] => [
+      ...Array.from({ length: accepted }, () => 202),
+      ...Array.from({ length: refused }, () => 429),
+    ];
+    assert.deepEqual(await begin(PUSHER, 22), full(18, 4));
+    assert.deepEqual(await begin(OWNER, 3), full(2, 1));
+    await expectAnswer(world.client.send('GET', '/v2/'), { status: 200 });
+  });
+});

@@ -84,5 +84,8 @@ function listsOfUploads({ check }: ContractFixture): void {
     assert.deepEqual(await store.read.uploads.known([...ids, ID]), new Set([ID]));
     assert.deepEqual(await store.read.uploads.known([]), new Set());
     assert.equal(await store.read.uploads.count(), 1);
+    const [only] = await store.read.uploads.expired(Number.MAX_SAFE_INTEGER, 1);
+    assert.equal(await store.read.uploads.countOf(only?.principal ?? ''), 1);
+    assert.equal(await store.read.uploads.countOf('somebody else'), 0);
   });
 }

@@ -49,6 +49,16 @@ export class UploadReads implements contract.UploadReads {
       .executeTakeFirstOrThrow();
     return Number(row.count);
   }
+
+  /** Looks at every row: asked only when there are many. */
+  async countOf(principal: string): Promise<number> {
+    const row = await this.db
+      .selectFrom('uploads')
+      .select((eb) => eb.fn.countAll<number | string>().as('count'))
+      .where('principal', '=', principal)
+      .executeTakeFirstOrThrow();
+    return Number(row.count);
+  }
 }
 
 export class UploadQueries extends UploadReads implements contract.UploadWrites {
