@@ -36,7 +36,7 @@ function installDebianPackages(): void {
 function installGoTools(): void {
   const missing = (Object.keys(GO_TOOLS) as GoTool[]).filter((name) => findTool(name) === null);
   if (missing.length === 0) return;
-  if (findTool('go' as DebianTool) === null) {
+  if (findTool('go') === null) {
     throw new Error(
       `Go 1.26 or newer is needed to build ${missing.join(', ')}: install Go and run this again`,
     );

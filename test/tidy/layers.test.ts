@@ -33,7 +33,6 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['src/telemetry/'],
   'smol-toml': ['src/config/'],
   commander: ['bin/', 'src/ctl/'],
-  zod: ['src/config/', 'src/http/'],
 };
 
 /** What stands behind the contracts: rules never reach it, not even through somebody else. */

@@ -185,7 +185,7 @@ function later(at: number) {
   return sql<number>`case when touched_at < ${at} then ${at} else touched_at end`;
 }
 
-export function linkedFromRow(
+function linkedFromRow(
   row: Pick<BlobTable, 'digest' | 'size_bytes' | 'location' | 'touched_at'>,
 ): contract.LinkedBlob {
   return {

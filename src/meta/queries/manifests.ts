@@ -235,7 +235,7 @@ function headFromRow(row: HeadRow): contract.ManifestHead {
   return { digest: digestFromBytes(row.digest), mediaType: row.media_type, sizeBytes: row.size_bytes };
 }
 
-export function storedFromRow(row: HeadRow & { readonly bytes: Uint8Array }): contract.StoredManifest {
+function storedFromRow(row: HeadRow & { readonly bytes: Uint8Array }): contract.StoredManifest {
   return { ...headFromRow(row), bytes: row.bytes };
 }
 
