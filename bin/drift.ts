@@ -1,6 +1,8 @@
 #!/usr/bin/env node
-import { runCommandLine } from '../src/ctl/command-line.ts';
+import { keepCompiledCode } from '../src/process/compile-cache.ts';
 
+keepCompiledCode();
+const { runCommandLine } = await import('../src/ctl/command-line.ts');
 process.exitCode = await runCommandLine({
   argv: process.argv.slice(2),
   env: process.env,

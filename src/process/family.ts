@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { mergeSnapshots } from '../telemetry/metrics.ts';
 import type { Logger, Metrics } from '../telemetry/telemetry.ts';
 import { ChildHandle } from './child-handle.ts';
+import { COMPILE_CACHE } from './compile-cache.ts';
 import { CrashBudget } from './crash-budget.ts';
 import type { Addresses, FromChild, Reloadable, StartOrder, StartupFailure } from './ipc.ts';
 
@@ -14,8 +15,6 @@ export interface FamilyOptions {
   readonly workers: number;
   /** Without one the worker does the jobs. */
   readonly jobsProcess: boolean;
-  /** Where children keep their compiled code, so that the next start is quicker. */
-  readonly compileCache: string;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Asked at each fork: a child that is replaced starts with what was reloaded meanwhile. */
@@ -83,13 +82,13 @@ export class Family {
   }
 
   #forkWorker(role: string): void {
-    const env = { NODE_COMPILE_CACHE: this.#options.compileCache };
+    const env = { NODE_COMPILE_CACHE: COMPILE_CACHE };
     this.#adopt(role, cluster.fork(env).process, () => this.#forkWorker(role));
   }
 
   #forkJobs(): void {
     const script = fileURLToPath(new URL('./jobs-process.ts', import.meta.url));
-    const env = { ...process.env, NODE_COMPILE_CACHE: this.#options.compileCache };
+    const env = { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE };
     this.#adopt('jobs', fork(script, [], { env, serialization: 'advanced' }), () => this.#forkJobs());
   }
 
@@ -144,7 +143,10 @@ export class Family {
     replace: () => void,
   ): void {
     this.#children.delete(child);
-    if (this.#stopping) return;
+    if (this.#stopping) {
+      this.#options.log.debug({ child: child.role, ...how }, 'a child process ended');
+      return;
+    }
     this.#options.log.error({ child: child.role, ...how }, 'a child process crashed; it is replaced');
     if (this.#budget.spend(Date.now())) {
       replace();

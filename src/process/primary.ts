@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import { ensureFirstAdmin } from '../access/first-admin.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError, formatProblems } from '../config/config-error.ts';
@@ -22,6 +21,8 @@ export interface ServeInput extends ConfigInput {
 }
 
 const RUN_ID_BYTES = 9;
+/** npm and `timeout` pass on a signal that the terminal or they themselves sent to the whole group: one wish, two signals. */
+const ECHO_MILLISECONDS_MAX = 1_000;
 
 /** `drift serve`: the primary process. Resolves with the exit code when everything has ended. */
 export async function serve(input: ServeInput): Promise<ExitCode> {
@@ -107,6 +108,7 @@ class Primary {
   readonly #family: Family;
   readonly #ended = Promise.withResolvers<ExitCode>();
   #stopping = false;
+  #stoppingSince = Number.NEGATIVE_INFINITY;
 
   constructor(options: PrimaryOptions) {
     const { telemetry, config, people, resolved, input } = options;
@@ -126,8 +128,6 @@ class Primary {
     this.#family = new Family({
       workers: config.storage.backend === 'memory' ? 1 : config.server.workers,
       jobsProcess: config.storage.backend !== 'memory',
-      // Beside the data, which nobody else may write: code in a directory for everybody could be anybody's.
-      compileCache: join(config.storage.root, 'compile-cache'),
       log,
       metrics: telemetry.metrics,
       order: () => {
@@ -160,12 +160,14 @@ class Primary {
   #onStopSignal(signal: string): void {
     const log = this.#options.telemetry.logger('process');
     if (this.#stopping) {
+      if (performance.now() - this.#stoppingSince < ECHO_MILLISECONDS_MAX) return;
       log.warn({ signal }, 'second signal: running requests are cut off');
       this.#family.kill();
       this.#ended.resolve(EXIT.INTERRUPTED);
       return;
     }
     this.#stopping = true;
+    this.#stoppingSince = performance.now();
     const { drainSecondsMax } = this.#options.config.server;
     log.info({ signal, drainSecondsMax }, 'stopping: running requests get this long');
     void this.#family.stop(drainSecondsMax * 1000).then(() => {

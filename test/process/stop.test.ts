@@ -91,6 +91,10 @@ describe('drift serve that is told to stop', () => {
     answer.on('error', () => {});
     drift.signal('SIGINT');
     await drift.waitForLog((line) => line.msg.startsWith('stopping'));
+    // At once: the echo of the first. Later: somebody who means it.
+    drift.signal('SIGINT');
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    assert.ok(!drift.logs().some((line) => line.msg.startsWith('second signal')));
     drift.signal('SIGINT');
     assert.deepEqual(await drift.ended, { code: EXIT.INTERRUPTED, signal: null });
     await drift.stop();
