@@ -16,6 +16,8 @@ export interface CrashServerOptions {
 export interface CrashServer {
   /** Null when it was killed before it listened. */
   readonly port: number | null;
+  /** Of the primary, or the only process. */
+  readonly pid: number;
   /** Resolves when no process of the group is left; with what the server wrote. */
   readonly ended: Promise<string>;
   isOver(): boolean;
@@ -90,6 +92,7 @@ async function follow(child: ChildProcess): Promise<CrashServer> {
   clearTimeout(deadline);
   return {
     port,
+    pid,
     ended,
     isOver: () => over,
     killGroup: () => signal('SIGKILL', -pid),
