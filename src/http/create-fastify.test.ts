@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openDoor } from '../../test/harness/door-world.ts';
+import { exchangeRaw, openDoor } from '../../test/harness/door-world.ts';
 import { renderWelcomePage } from './welcome-page.ts';
 
 interface ErrorBody {
@@ -27,6 +27,18 @@ test('readyz, a part that is not ready, is 503 and names it', async () => {
   const answer = await fetch(`http://127.0.0.1:${world.port}/readyz`);
   assert.equal(answer.status, 503);
   assert.deepEqual(await answer.json(), { status: 'not ready', parts });
+});
+
+test('fastify, a path that cannot be decoded, is 400 in the form of every error and echoes nothing', async () => {
+  await using world = await openDoor();
+  const answer = await exchangeRaw(
+    world.port,
+    'GET /%?password=secret HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n',
+  );
+  assert.match(answer, /^HTTP\/1\.1 400 /);
+  assert.match(answer, /\{"errors":\[\{"code":"UNSUPPORTED",/);
+  assert.doesNotMatch(answer, /secret/);
+  assert.equal(world.lines.length, 1);
 });
 
 test('fastify, an unknown path, is 404 in the form of every error and logged once with a bounded route', async () => {

@@ -24,6 +24,11 @@ export async function createFastify(options: FastifyOptions): Promise<FastifyIns
     trustProxy: false,
     bodyLimit: BODY_BYTES_MAX,
     genReqId: (message) => exchangeOf(message)?.requestId ?? '',
+    // What its router refuses never reaches the error handler, and its own answer has another form.
+    frameworkErrors: (_error, request, reply) => {
+      const error = new RegistryError('REQUEST_INVALID', 'the path is not one that can be read');
+      sendError({ config, error, request, reply });
+    },
   });
   app.addHook('onRequest', async (request) => {
     const exchange = exchangeOf(request.raw);
