@@ -8,18 +8,42 @@
 export const ERRORS = {
   BLOB_UNKNOWN: { wire: 'BLOB_UNKNOWN', status: 404, message: 'blob unknown to this repository' },
   BLOB_UPLOAD_INVALID: { wire: 'BLOB_UPLOAD_INVALID', status: 400, message: 'blob upload invalid' },
-  BLOB_UPLOAD_UNKNOWN: { wire: 'BLOB_UPLOAD_UNKNOWN', status: 404, message: 'blob upload unknown to this repository' },
+  BLOB_UPLOAD_UNKNOWN: {
+    wire: 'BLOB_UPLOAD_UNKNOWN',
+    status: 404,
+    message: 'blob upload unknown to this repository',
+  },
   /** A chunk that does not start where the upload stands (spec, "Pushing a blob in chunks"). */
-  CHUNK_OUT_OF_ORDER: { wire: 'BLOB_UPLOAD_INVALID', status: 416, message: 'chunk does not start at the upload offset' },
+  CHUNK_OUT_OF_ORDER: {
+    wire: 'BLOB_UPLOAD_INVALID',
+    status: 416,
+    message: 'chunk does not start at the upload offset',
+  },
   /** Another request holds this upload and did not let go in time. */
-  UPLOAD_BUSY: { wire: 'BLOB_UPLOAD_INVALID', status: 409, message: 'another request is writing to this upload' },
+  UPLOAD_BUSY: {
+    wire: 'BLOB_UPLOAD_INVALID',
+    status: 409,
+    message: 'another request is writing to this upload',
+  },
   BLOB_TOO_LARGE: { wire: 'SIZE_INVALID', status: 413, message: 'blob is larger than this registry accepts' },
   RANGE_NOT_SATISFIABLE: { wire: 'SIZE_INVALID', status: 416, message: 'requested range not satisfiable' },
   RANGES_TOO_MANY: { wire: 'SIZE_INVALID', status: 400, message: 'too many or overlapping ranges' },
-  DIGEST_INVALID: { wire: 'DIGEST_INVALID', status: 400, message: 'digest does not match the content, or is malformed' },
-  MANIFEST_BLOB_UNKNOWN: { wire: 'MANIFEST_BLOB_UNKNOWN', status: 400, message: 'manifest references content unknown to this repository' },
+  DIGEST_INVALID: {
+    wire: 'DIGEST_INVALID',
+    status: 400,
+    message: 'digest does not match the content, or is malformed',
+  },
+  MANIFEST_BLOB_UNKNOWN: {
+    wire: 'MANIFEST_BLOB_UNKNOWN',
+    status: 400,
+    message: 'manifest references content unknown to this repository',
+  },
   MANIFEST_INVALID: { wire: 'MANIFEST_INVALID', status: 400, message: 'manifest invalid' },
-  MANIFEST_TOO_LARGE: { wire: 'SIZE_INVALID', status: 413, message: 'manifest is larger than this registry accepts' },
+  MANIFEST_TOO_LARGE: {
+    wire: 'SIZE_INVALID',
+    status: 413,
+    message: 'manifest is larger than this registry accepts',
+  },
   MANIFEST_UNKNOWN: { wire: 'MANIFEST_UNKNOWN', status: 404, message: 'manifest unknown to this repository' },
   NAME_INVALID: { wire: 'NAME_INVALID', status: 400, message: 'invalid repository name' },
   NAME_UNKNOWN: { wire: 'NAME_UNKNOWN', status: 404, message: 'repository unknown to this registry' },
@@ -38,7 +62,11 @@ export const ERRORS = {
   /** A body that stopped arriving (`limits.body_idle_seconds`). */
   REQUEST_TIMEOUT: { wire: 'UNSUPPORTED', status: 408, message: 'the request body stopped arriving' },
   STORAGE_FULL: { wire: 'UNAVAILABLE', status: 507, message: 'the registry has no room for new content' },
-  UNAVAILABLE: { wire: 'UNAVAILABLE', status: 503, message: 'the registry cannot serve this request right now' },
+  UNAVAILABLE: {
+    wire: 'UNAVAILABLE',
+    status: 503,
+    message: 'the registry cannot serve this request right now',
+  },
   UNKNOWN: { wire: 'UNKNOWN', status: 500, message: 'internal error' },
 } as const satisfies Record<string, { wire: string; status: number; message: string }>;
 
@@ -70,7 +98,10 @@ export class RegistryError extends Error {
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(code: ErrorCode, message?: string | null, options: RegistryErrorOptions = {}) {
-    super(message ?? ERRORS[code].message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(
+      message ?? ERRORS[code].message,
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.name = 'RegistryError';
     this.code = code;
     this.detail = options.detail ?? null;
