@@ -116,6 +116,16 @@ for (const method of ['TRACE', 'PROPFIND', 'CONNECT']) {
   });
 }
 
+test('door, a request behind an upgrade in one packet, does not wait for ever: the connection closes', async () => {
+  await using world = await openDoor();
+  const upgrade = 'Connection: Upgrade\r\nUpgrade: h2c\r\n';
+  const answer = await exchangeRaw(
+    world.port,
+    `GET /v2/ HTTP/1.1\r\n${AUTH}${upgrade}\r\nGET /v2/ HTTP/1.1\r\n${AUTH}\r\n`,
+  );
+  assert.match(answer, /^HTTP\/1\.1 200 [^]*\r\nConnection: close\r\n/);
+});
+
 test('door, an upgrade, is answered as if it had not been asked for', async () => {
   await using world = await openDoor();
   const upgrade = 'Connection: Upgrade, close\r\nUpgrade: h2c\r\n';

@@ -93,7 +93,8 @@ class DoorRooms {
     const settings = this.#settings;
     const exchange = new Exchange({ settings, surface, message, response, expectsContinue: waits });
     this.running.add(exchange);
-    if (this.#draining) response.shouldKeepAlive = false;
+    // node drops what came in one read with a request to upgrade: what follows must not wait for an answer (RFC 9112, 9.3).
+    if (this.#draining || message.headers.upgrade !== undefined) response.shouldKeepAlive = false;
     const target = splitTarget(message.url);
     if (target === null) {
       exchange.path = message.url ?? '';
