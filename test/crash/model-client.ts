@@ -22,6 +22,11 @@ interface Manifest {
 type Step = readonly [share: number, run: (client: ModelClient) => Promise<void>];
 
 const NAMES_MAX = 40;
+/**
+ * A connection that the primary hands to a worker at the moment this is killed is answered by nobody (node:cluster waits for
+ * a dead worker's word): a client hangs up after a while and counts it as cut.
+ */
+const PATIENCE_MILLISECONDS = 20_000;
 
 /** Writes to a repository of its own and reads those of all; what it does next depends on seed, name and step alone. */
 export class ModelClient {
@@ -247,7 +252,12 @@ export class ModelClient {
       this.#http = new V2Client(port);
     }
     const ask = { headers, ...(body === undefined ? {} : { body }) };
-    return (this.#http ?? assert.fail()).send(method, path, ask);
+    const patience = setTimeout(() => this.disconnect(), PATIENCE_MILLISECONDS);
+    try {
+      return await (this.#http ?? assert.fail()).send(method, path, ask);
+    } finally {
+      clearTimeout(patience);
+    }
   }
 
   #newName(kind: string): string {

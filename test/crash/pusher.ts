@@ -145,9 +145,12 @@ export class Pusher {
   /** Goes on with every upload that the registry has acknowledged and that nothing ended. */
   async resumeUploads(): Promise<number> {
     let resumed = 0;
-    for (const { location, bytes, mayBeGone } of [...this.#open.values()]) {
+    for (const { location, bytes, mayBeGone } of this.#open.values()) {
       const status = await this.send('GET', location, QUIET);
-      if (mayBeGone && status.status === 404) continue;
+      if (mayBeGone && status.status === 404) {
+        this.#open.delete(location);
+        continue;
+      }
       assert.equal(status.status, 204, `${location}: ${status.message}`);
       const received = Number(String(status.headers.range).split('-')[1]) + 1;
       const offset = String(status.headers.range) === '0-0' ? 0 : received;
