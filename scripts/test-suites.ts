@@ -17,7 +17,6 @@ export const SUITES: readonly Suite[] = [
   { name: 'unit', files: ['src/**/*.test.ts'], needs: [], concurrency: 2 },
   { name: 'v2', files: ['test/v2/*.test.ts'], needs: [], concurrency: 2 },
   { name: 'guard', files: ['test/guard/*.test.ts'], needs: [], concurrency: 2 },
-  { name: 'config', files: ['test/config/*.test.ts'], needs: [], concurrency: 2 },
   { name: 'process', files: ['test/process/*.test.ts'], needs: [], concurrency: 1 },
   { name: 'faults', files: ['test/faults/*.test.ts'], needs: ['ip'], root: true, concurrency: 1 },
   { name: 'crash/kill', files: ['test/crash/kill.test.ts'], needs: [], concurrency: 1 },
