@@ -20,6 +20,7 @@ export const SUITES: readonly Suite[] = [
   { name: 'process', files: ['test/process/*.test.ts'], needs: [], concurrency: 1 },
   { name: 'faults', files: ['test/faults/*.test.ts'], needs: ['ip'], root: true, concurrency: 1 },
   { name: 'crash/kill', files: ['test/crash/kill.test.ts'], needs: [], concurrency: 1 },
+  { name: 'crash/power', files: ['test/crash/power.test.ts'], needs: ['gcc'], concurrency: 1 },
   { name: 'crash/model', files: ['test/crash/model.test.ts'], needs: [], concurrency: 1 },
   { name: 'conformance', files: ['test/conformance/*.test.ts'], needs: ['conformance'], concurrency: 1 },
   {

@@ -23,6 +23,7 @@ export const DEBIAN_TOOLS = {
   'docker-registry': 'docker-registry',
   chromium: 'chromium',
   ip: 'iproute2',
+  gcc: 'gcc',
 } as const satisfies Record<string, string>;
 
 /** Packages that those need to work here and that Debian only recommends. */
