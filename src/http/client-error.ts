@@ -18,9 +18,25 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
     `HTTP/1.1 ${status} ${phrase}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n` +
       `Docker-Distribution-Api-Version: registry/2.0\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n${body}`,
   );
-  // The client may go on sending what nobody can read any more.
-  setTimeout(() => socket.destroy(), CLOSE_MILLISECONDS_MAX).unref();
+  closeSoon(socket);
   return status;
+}
+
+/** Answers a CONNECT, for which node has let go of the socket: its errors are ours, and so is its end. */
+export function refuseTunnel(socket: Socket): void {
+  socket.on('error', () => socket.destroy());
+  // A request before it on the same connection may have had the last word.
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+  closeSoon(socket);
+}
+
+/** The client may go on sending what nobody can read any more, or never close its side. */
+function closeSoon(socket: Socket): void {
+  setTimeout(() => socket.destroy(), CLOSE_MILLISECONDS_MAX).unref();
 }
 
 const CLOSE_MILLISECONDS_MAX = 2000;

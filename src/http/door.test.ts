@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exchangeRaw, openDoor, RawClient, TEXT_REPLY, WatchedBody } from '../../test/harness/door-world.ts';
@@ -124,6 +125,28 @@ test('door, a request behind an upgrade in one packet, does not wait for ever: t
     `GET /v2/ HTTP/1.1\r\n${AUTH}${upgrade}\r\nGET /v2/ HTTP/1.1\r\n${AUTH}\r\n`,
   );
   assert.match(answer, /^HTTP\/1\.1 200 [^]*\r\nConnection: close\r\n/);
+});
+
+test('door, CONNECT behind a request whose answer closes the connection, harms nobody else', async () => {
+  await using world = await openDoor();
+  const closing = `GET /v2/ HTTP/1.1\r\n${AUTH}Upgrade: h2c\r\n\r\n`;
+  // Several reads: the tunnel must arrive between the end of the answer and that of the socket.
+  const filler = `GET /v2/ HTTP/1.1\r\n${AUTH}X: ${'x'.repeat(7000)}\r\n\r\n`;
+  const tunnel = 'CONNECT evil:443 HTTP/1.1\r\nHost: evil\r\n\r\n';
+  for (let fillers = 0; fillers < 60; fillers++) {
+    await exchangeRaw(world.port, closing + filler.repeat(fillers) + tunnel);
+  }
+  assert.match(await exchangeRaw(world.port, `GET /v2/ HTTP/1.1\r\n${CLOSE}\r\n`), /^HTTP\/1\.1 200 /);
+});
+
+test('door, a client of CONNECT that never closes its side, does not keep its connection', async () => {
+  await using world = await openDoor();
+  const socket = connect({ port: world.port, host: '127.0.0.1', allowHalfOpen: true });
+  socket.on('error', () => {}).resume();
+  socket.write('CONNECT evil:443 HTTP/1.1\r\nHost: evil\r\n\r\n');
+  await once(socket, 'end');
+  while (world.listeners.connections.total > 0) await sleep(20);
+  socket.destroy();
 });
 
 test('door, an upgrade, is answered as if it had not been asked for', async () => {

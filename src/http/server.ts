@@ -6,7 +6,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Config, ListenAddress, TlsConfig } from '../config/config.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import { answerClientError, responseOn } from './client-error.ts';
+import { answerClientError, refuseTunnel, responseOn } from './client-error.ts';
 import { ConnectionCount } from './connection-limits.ts';
 import type { Door, DoorListener } from './door.ts';
 import type { TlsMaterial } from './tls.ts';
@@ -104,9 +104,7 @@ function createServer(material: TlsMaterial | null, listener: DoorListener): Ser
     material === null ? createHttpServer(options) : createHttpsServer({ ...options, ...material });
   server.on('request', listener.onRequest);
   server.on('checkContinue', listener.onCheckContinue);
-  server.on('connect', (_message, socket) => {
-    socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
-  });
+  server.on('connect', (_message, socket) => refuseTunnel(socket as Socket));
   // No listener for `upgrade`: node then serves the request as if the header were not there (RFC 9110, 7.8).
   return server;
 }
