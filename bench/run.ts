@@ -4,12 +4,26 @@ import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { GO_TOOLS } from '../scripts/tools.ts';
 import { blobGet } from './claims/blob-get.ts';
+import { downloadOne, downloadParallel } from './claims/download-large.ts';
 import { manifestGet } from './claims/manifest-get.ts';
+import { memory } from './claims/memory.ts';
+import { pushImages } from './claims/push-images.ts';
+import { uploadChunks, uploadStreamed, uploadWhole } from './claims/upload-large.ts';
 import type { Claim, Result } from './measure.ts';
 import { renderTable } from './table.ts';
 
 /** `npm run bench [-- <claim>… --rounds 5 --seconds 5 --scale 1]`: measures, prints a table, writes `artefacts/bench.json`. */
-const CLAIMS: readonly Claim[] = [manifestGet, blobGet];
+const CLAIMS: readonly Claim[] = [
+  manifestGet,
+  blobGet,
+  uploadWhole,
+  uploadStreamed,
+  uploadChunks,
+  downloadOne,
+  downloadParallel,
+  pushImages,
+  memory,
+];
 const OUTPUT = 'artefacts/bench.json';
 
 const { values, positionals } = parseArgs({

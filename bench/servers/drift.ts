@@ -43,7 +43,7 @@ async function token(url: string, repositories: readonly string[]): Promise<Reco
   const query = new URLSearchParams();
   for (const repository of repositories) query.append('scope', `repository:${repository}:pull,push`);
   const authorization = `Basic ${Buffer.from(`${USER}:${PASSWORD}`).toString('base64')}`;
-  const response = await fetch(`${url}/token?${query}`, { headers: { authorization } });
+  const response = await fetch(`${url}/token?${query.toString()}`, { headers: { authorization } });
   if (!response.ok) throw new Error(`no token: ${response.status} ${await response.text()}`);
   const { token: text } = (await response.json()) as { token: string };
   return { authorization: `Bearer ${text}` };
