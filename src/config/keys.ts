@@ -391,7 +391,7 @@ export const KEYS = {
     env: ['DRIFT_LIMITS_RANGES'],
     type: integer({ min: 1, max: 1_024 }),
     fallback: () => 128,
-    doc: 'Ranges in one `Range` header; more of them get the whole blob.',
+    doc: 'Ranges in one `Range` header; more of them are refused (400).',
   }),
   pageEntries: key<number>({
     path: 'limits.page_entries',
