@@ -27,7 +27,7 @@ import { startCrashServer } from './crash-server.ts';
 import { Pusher } from './pusher.ts';
 import { SeededRandom } from './seeded-random.ts';
 
-const CUTS = Number(process.env.CUTS ?? 20);
+const CUTS = Number(process.env.CUTS ?? 12);
 const LOAD_MILLISECONDS_MAX = 1_500;
 const FAMILY_EVERY = 5;
 const seed = Number(process.env.CRASH_SEED ?? randomInt(2 ** 31));
@@ -53,7 +53,12 @@ it('a registry, whose power is cut again and again, has everything that it answe
       env: { LD_PRELOAD: library, POWER_ROOT: data, POWER_KEPT: kept },
     });
     if (server.port === null) assert.fail(`cut ${cut}: no start:\n${await server.ended}`);
-    for (const pusher of pushers) await check(pusher, server.port, cut);
+    try {
+      for (const pusher of pushers) await check(pusher, server.port, cut);
+    } catch (error) {
+      await server.killGroup();
+      throw error;
+    }
     if (cut > CUTS) {
       await server.killGroup();
       const fsck = await runDrift(['fsck', '--rehash'], { dataDirectory: data });
