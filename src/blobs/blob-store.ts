@@ -18,6 +18,8 @@ export interface BlobBody {
   readonly chunks: AsyncIterable<Uint8Array>;
   /** The same bytes in memory, where they are at hand: there is nothing to wait for then. */
   readonly bytes?: Uint8Array;
+  /** Gives back a chunk that nobody reads any more, so that the store can fill it again. Nobody has to. */
+  readonly recycle?: (chunk: Uint8Array) => void;
   /** Frees what the body holds. Safe to call twice, before, during and after iteration. */
   close(): Promise<void>;
 }

@@ -32,6 +32,7 @@ export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperatio
       : {
           sizeBytes: body.sizeBytes,
           chunks: timeChunks(body.chunks, (outcome, since) => report('read', outcome, since)),
+          ...(body.recycle === undefined ? {} : { recycle: body.recycle }),
           close: () => body.close(),
         };
   const { presign, space } = store;

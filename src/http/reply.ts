@@ -154,22 +154,27 @@ class ReplyStream {
 
   async pass(body: BlobBody, sizeBytes: number): Promise<void> {
     this.#body = body;
+    const { recycle } = body;
     let left = sizeBytes;
     if (this.#gone) throw new ClientGone();
     for await (const chunk of body.chunks) {
       left -= chunk.length;
       if (left < 0) throw new Error(`the blob has more than the ${sizeBytes} bytes it was announced with`);
-      await this.write(chunk);
+      await this.write(chunk, recycle === undefined ? undefined : () => recycle(chunk));
     }
     if (this.#gone) throw new ClientGone();
     if (left !== 0) throw new Error(`the blob ended ${left} bytes early`);
     this.#body = null;
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  /** `whenSent` is called when nobody reads the bytes any more; never after a failure, which may come in the middle. */
+  async write(bytes: Uint8Array, whenSent?: () => void): Promise<void> {
     if (this.#gone) throw new ClientGone();
     this.#bytesOut += bytes.length;
-    if (this.#response.write(bytes)) return;
+    const onWritten = (error?: Error | null): void => {
+      if (error === null || error === undefined) whenSent?.();
+    };
+    if (this.#response.write(bytes, onWritten)) return;
     await this.#ready();
     if (this.#gone) throw new ClientGone();
   }
