@@ -74,6 +74,13 @@ const claims: readonly [string, Record<string, unknown>][] = [
   ['no expiry', { exp: undefined }],
   ['no stamp', { stamp: undefined }],
   ['no user', { sub: undefined }],
+  ['a user that is no text', { sub: 7 }],
+  ['a stamp that is no text', { stamp: 7 }],
+  ['access that holds null', { access: [null] }],
+  ['access that holds text', { access: ['repository:a:pull'] }],
+  ['access to a name that is no text', { access: [{ type: 'registry', name: 7, actions: ['*'] }] }],
+  ['actions that are no list', { access: [{ type: 'registry', name: 'catalog', actions: '*' }] }],
+  ['an action that is no text', { access: [{ type: 'registry', name: 'catalog', actions: ['*', 7] }] }],
   ['access that is no list', { access: 'all' }],
   ['access to a name that cannot be', { access: [{ type: 'repository', name: '../x', actions: ['pull'] }] }],
 ];

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RepositoryName } from '../oci/name.ts';
-import { EVERY_REPOSITORY, parseGrant, principalMay, pullGrants, scopesAllow } from './grants.ts';
+import {
+  EVERY_REPOSITORY,
+  parseGrant,
+  principalMay,
+  pullGrants,
+  scopesAllow,
+  scopesAllowCatalog,
+} from './grants.ts';
 import type { Action, Principal } from './principal.ts';
 
 const repository = (name: string): RepositoryName => name as RepositoryName;
@@ -69,4 +76,15 @@ test('EVERY_REPOSITORY, of a person, is every right without being administrator'
 test('scopesAllow, a star in a token, gives nothing: tokens are issued with the actions spelt out', () => {
   const scopes = [{ type: 'repository', name: 'a', actions: new Set(['*']) }] as const;
   assert.equal(scopesAllow(scopes, 'delete', repository('a')), false);
+});
+
+test('scopesAllowCatalog, one of type, name and action alone, is not enough', () => {
+  const all = new Set(['*']);
+  assert.equal(scopesAllowCatalog([{ type: 'registry', name: 'catalog', actions: all }]), true);
+  assert.equal(scopesAllowCatalog([{ type: 'registry', name: 'other', actions: all }]), false);
+  assert.equal(
+    scopesAllowCatalog([{ type: 'registry', name: 'catalog', actions: new Set(['pull']) }]),
+    false,
+  );
+  assert.equal(scopesAllowCatalog([{ type: 'repository', name: 'catalog', actions: all }]), false);
 });

@@ -150,3 +150,18 @@ test('parseRange, any header, gives ranges within the blob, null or an error of 
     { numRuns: 2000 },
   );
 });
+
+test('parseRange, on an empty blob with any non-zero suffix among others, is the whole blob', () => {
+  assert.equal(show('bytes=0-0,-5', 0), 'whole');
+});
+
+test('parseRange, a suffix on a blob of one byte, is that byte', () => {
+  assert.equal(show('bytes=-1', 1), '0-0');
+  assert.equal(show('bytes=-9', 1), '0-0');
+});
+
+test('parseRange, a value as long as is read and one longer, are answered and refused', () => {
+  const padded = (length: number): string => `bytes=${'0-0'.padEnd(length - 6, ' ')}`;
+  assert.equal(show(padded(65_536), 10), '0-0');
+  assert.equal(show(padded(65_537), 10), 'RANGES_TOO_MANY');
+});

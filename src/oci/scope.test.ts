@@ -55,6 +55,25 @@ test('parseScopes, an overlong entry or value, is refused', () => {
   assert.throws(() => parseScopes([' '.repeat(10_000_000)]), refused);
 });
 
+test('parseScopes, an entry as long as allowed and one longer, are read and refused', () => {
+  const entry = (length: number): string => `repository:${'a'.repeat(length - 16)}:pull`;
+  assert.equal(entry(1024).length, 1024);
+  assert.equal(parseScopes([entry(1024)]).length, 1);
+  assert.throws(() => parseScopes([entry(1025)]), refused);
+  const full = Array.from({ length: 100 }, () => entry(1024)).join(' ');
+  assert.equal(parseScopes([`${full} `]).length, 100);
+  assert.throws(() => parseScopes([`${full}  `]), refused);
+  assert.throws(() => parseScopes([...Array.from({ length: 101 }, () => 'repository:a:pull')]), refused);
+});
+
+test('parseScopes, a bracket without its partner, a type of brackets alone and one colon, are dropped', () => {
+  assert.deepEqual(
+    parseScopes(['repository(plugin:a:pull', '(repository:a:pull', '(x):a:pull', 'repository:a']),
+    [],
+  );
+  assert.deepEqual(parseScopes([':a:pull', ':repository:a:pull']), []);
+});
+
 test('formatScopes, what parseScopes read, comes back the same', () => {
   const scope = fc.record(
     {
