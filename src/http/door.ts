@@ -174,6 +174,8 @@ class DoorRooms {
         const reply = await answer();
         status = reply.status;
         sent = await this.#send(exchange, reply);
+        // A client that leaves breaks the answer too, but nobody here has to look at that.
+        if (isGone(sent.error)) sent = { ...sent, outcome: 'client_gone', error: null };
         fault = sent.error;
       } catch (thrown) {
         const error = exchange.endReason ?? thrown;
@@ -287,8 +289,12 @@ function withExtraScope(error: unknown, { extraScope }: ResolvedRoute): unknown 
   });
 }
 
+function isGone(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}
+
 /** A request that was ended by us, not by its client, is worth another try. */
 function presentable(error: unknown): unknown {
-  if (!(error instanceof Error) || error.name !== 'AbortError') return error;
+  if (!isGone(error)) return error;
   return new Unavailable('registry', 'ended before it was done', { retryable: true, cause: error });
 }
