@@ -37,6 +37,8 @@ export interface AppOptions {
   /** The metrics of all processes; of this one alone when absent. */
   readonly expositionAll?: () => Promise<string>;
   readonly clock?: Clock;
+  /** Other workers listen on the same addresses. */
+  readonly sharesPorts?: boolean;
 }
 
 export async function startApp(options: AppOptions): Promise<App> {
@@ -67,7 +69,12 @@ async function openDoors(options: AppOptions, stores: Stores, access: Access): P
   const v2 = createV2({ registry, guard, config });
   const fastify = await openFastify(options, stores, access);
   const door = createDoor({ config, v2, guard, fastify, telemetry, clock });
-  const listeners: Listeners = await listen({ config, door, telemetry });
+  const listeners: Listeners = await listen({
+    config,
+    door,
+    telemetry,
+    sharesPorts: options.sharesPorts ?? false,
+  });
   return {
     ...stores,
     registry: listeners.registry,

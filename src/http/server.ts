@@ -2,7 +2,7 @@ import type { Server as HttpServer, ServerOptions } from 'node:http';
 import { createServer as createHttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import type { Config, ListenAddress, TlsConfig } from '../config/config.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
@@ -22,6 +22,8 @@ const HEADER_BYTES_MAX = 32 * 1024;
 /** What requests get to answer after their signal has aborted, and idle connections to close. */
 const LAST_WORDS_MILLISECONDS = 500;
 const DRAIN_POLL_MILLISECONDS = 10;
+/** Elsewhere node refuses the option, and node:cluster hands connections over. */
+const REUSES_PORTS = process.platform === 'linux';
 
 export interface Listeners {
   readonly registry: AddressInfo;
@@ -40,8 +42,16 @@ export async function listen(deps: {
   readonly config: Pick<Config, 'server' | 'tls' | 'limits'>;
   readonly door: Door;
   readonly telemetry: Pick<Telemetry, 'logger'>;
+  /**
+   * Other processes of this program listen on the same addresses. Each has a queue of its own then (SO_REUSEPORT), and a
+   * process that dies takes down its connections at once. Handed over by node:cluster instead, a connection to a worker
+   * that dies at that moment stays open for ever and unanswered.
+   */
+  readonly sharesPorts?: boolean;
 }): Promise<Listeners> {
   const { config, door } = deps;
+  const sharing =
+    deps.sharesPorts === true && REUSES_PORTS ? { reusePort: true, exclusive: true } : { exclusive: false };
   const { bind, ui } = config.server;
   const material = config.tls === null ? null : await readTlsMaterial(config.tls);
   const log = deps.telemetry.logger('http');
@@ -62,7 +72,7 @@ export async function listen(deps: {
       }
     });
     servers.push(server);
-    return await openServer(server, address);
+    return await openServer(server, { ...address, ...sharing });
   }
 
   try {
@@ -109,10 +119,10 @@ function createServer(material: TlsMaterial | null, listener: DoorListener): Ser
   return server;
 }
 
-function openServer(server: Server, { host, port }: ListenAddress): Promise<AddressInfo> {
+function openServer(server: Server, options: ListenAddress & ListenOptions): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port }, () => {
+    server.listen(options, () => {
       server.off('error', reject);
       resolve(server.address() as AddressInfo);
     });

@@ -12,7 +12,8 @@ runChild(beginServing);
 async function beginServing(order: StartOrder, context: ChildContext): Promise<ChildWork> {
   const { config, people, runId, role } = order;
   const { telemetry } = context;
-  const app = await startApp({ config, people, runId, telemetry, expositionAll: context.expositionAll });
+  const { expositionAll } = context;
+  const app = await startApp({ config, people, runId, telemetry, expositionAll, sharesPorts: true });
   const jobs = order.runsJobs
     ? startJobs({
         meta: app.meta,

@@ -10,7 +10,11 @@ export class Unavailable extends Error {
   /** The device has no room left. */
   readonly full: boolean;
 
-  constructor(part: string, message: string, options: { retryable: boolean; full?: boolean; cause?: unknown }) {
+  constructor(
+    part: string,
+    message: string,
+    options: { retryable: boolean; full?: boolean; cause?: unknown },
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'Unavailable';
     this.part = part;

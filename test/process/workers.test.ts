@@ -18,10 +18,13 @@ interface Worker {
   readonly pid: number;
 }
 
-/** A connection to each worker: they get new connections in turn. */
+/** Connections that all go to one of two workers are less likely than a broken machine. */
+const ATTEMPTS_MAX = 64;
+
+/** A connection to each worker: which one takes a new connection is the kernel's choice. */
 async function connectToEach(drift: SpawnedDrift, count: number): Promise<readonly Worker[]> {
   const workers = new Map<string, Worker>();
-  for (let attempt = 0; workers.size < count && attempt < 4 * count; attempt += 1) {
+  for (let attempt = 0; workers.size < count && attempt < ATTEMPTS_MAX; attempt += 1) {
     const connection = openConnection(drift.registryUrl);
     const id = `find-worker-${performance.now()}`;
     await connection.ask('/v2/', { headers: { 'X-Request-Id': id } });
