@@ -5,7 +5,7 @@ const TICKS_PER_SECOND = 100;
 const KIBIBYTE = 1024;
 
 /** The process and all that descend from it. */
-export function familyOf(pid: number): readonly number[] {
+function familyOf(pid: number): readonly number[] {
   const children = new Map<number, number[]>();
   for (const name of readdirSync('/proc')) {
     const fields = /^\d+$/.test(name) ? statFields(Number(name)) : null;

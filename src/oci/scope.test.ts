@@ -63,7 +63,7 @@ test('parseScopes, an entry as long as allowed and one longer, are read and refu
   const full = Array.from({ length: 100 }, () => entry(1024)).join(' ');
   assert.equal(parseScopes([`${full} `]).length, 100);
   assert.throws(() => parseScopes([`${full}  `]), refused);
-  assert.throws(() => parseScopes([...Array.from({ length: 101 }, () => 'repository:a:pull')]), refused);
+  assert.throws(() => parseScopes(Array.from({ length: 101 }, () => 'repository:a:pull')), refused);
 });
 
 test('parseScopes, a bracket without its partner, a type of brackets alone and one colon, are dropped', () => {
