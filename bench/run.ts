@@ -50,7 +50,9 @@ const options = {
 const results: Result[] = [];
 for (const claim of CLAIMS) {
   if (positionals.length > 0 && !positionals.includes(claim.name)) continue;
-  const result = { claim: claim.name, title: claim.title, ...(await claim.run(options)) };
+  // The titles say the full sizes.
+  const title = options.scale === 1 ? claim.title : `${claim.title} (sizes × ${options.scale})`;
+  const result = { claim: claim.name, title, ...(await claim.run(options)) };
   results.push(result);
   console.log(renderTable(result));
 }
