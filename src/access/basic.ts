@@ -3,7 +3,7 @@ import { RegistryError } from '../oci/error-codes.ts';
 /** Characters of the whole header value: tokens stay far below, and so do all passwords that people have. */
 export const AUTHORIZATION_LENGTH_MAX = 16_384;
 /** Characters. */
-export const USER_NAME_LENGTH_MAX = 255;
+const USER_NAME_LENGTH_MAX = 255;
 /** Characters; also the bound of what a slow hash is asked to digest. */
 const PASSWORD_LENGTH_MAX = 1024;
 

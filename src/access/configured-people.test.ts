@@ -33,7 +33,7 @@ test('readConfiguredPeople, an htpasswd file and scopes for one of its users, gi
   const bcrypt = (await hash('listedpw', 4)).replace('$2b$', '$2y$');
   await withHtpasswd(`listed:${bcrypt}\nscoped:${bcrypt}\n`, async (auth) => {
     await using world = await openAccessWorld();
-    const access = await world.open({ people: await readConfiguredPeople({ auth, secrets }) });
+    const access = await world.open({ people: readConfiguredPeople({ auth, secrets }) });
     const listed = await identify(access, basic('listed', 'listedpw'));
     const scoped = await identify(access, basic('scoped', 'listedpw'));
     const name = 'a' as Parameters<typeof access.guard.may>[2];
@@ -45,5 +45,8 @@ test('readConfiguredPeople, an htpasswd file and scopes for one of its users, gi
 
 test('readConfiguredPeople, a file with other hashes, throws and names file and lines', () =>
   withHtpasswd('ann:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n', async (auth) => {
-    await assert.rejects(readConfiguredPeople({ auth, secrets }), /htpasswd: line 1: ann has no bcrypt hash/);
+    assert.throws(
+      () => readConfiguredPeople({ auth, secrets }),
+      /htpasswd: line 1: .*"ann" is neither bcrypt/,
+    );
   }));

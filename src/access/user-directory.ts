@@ -1,7 +1,6 @@
 import type { ConfiguredUser } from '../config/config.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { EVERY_REPOSITORY, parseGrant } from './grants.ts';
-import type { HtpasswdEntry } from './htpasswd.ts';
 import {
   type Argon2Hash,
   DECOY_HASH,
@@ -30,7 +29,7 @@ export interface ConfiguredPeople {
   /** User name to plain password, argon2 PHC string or bcrypt hash. */
   readonly passwords: ReadonlyMap<string, string>;
   /** Members may do everything with every repository, unless `users` names them with scopes. */
-  readonly htpasswd: readonly HtpasswdEntry[];
+  readonly htpasswd: readonly { readonly name: string; readonly hash: string }[];
 }
 
 export interface UserDirectory {

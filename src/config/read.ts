@@ -113,11 +113,11 @@ function readHtpasswd(into: Collector, values: KeyValues): ReadonlySet<string> {
   if (values.htpasswd === null) return new Set();
   const source = into.settings.get('htpasswd')?.source ?? KEYS.htpasswd.path;
   try {
-    const { names, problems } = parseHtpasswd(readText(values.htpasswd));
+    const { hashes, problems } = parseHtpasswd(readText(values.htpasswd));
     for (const { line, message } of problems) {
       into.problems.push({ where: `${values.htpasswd}:${line}`, message, suggestion: null });
     }
-    return names;
+    return new Set(hashes.keys());
   } catch (error) {
     const message = `cannot read the htpasswd file ${values.htpasswd}: ${readFailure(error)}`;
     into.problems.push({ where: source, message, suggestion: null });

@@ -46,12 +46,18 @@ export function userScopes(): ValueType<UserScopes> {
   };
 }
 
-/** Names in an htpasswd file, and the lines that are no `name:hash` with a bcrypt hash. */
+/** Lines. */
+const HTPASSWD_ENTRIES_MAX = 10_000;
+
+/**
+ * Reads a file made by `htpasswd -B`: bcrypt hashes by user, and what is wrong with the other lines. Only bcrypt is
+ * accepted, as in other registries: MD5, SHA-1 and crypt are no protection. No message holds more of a line than its user.
+ */
 export function parseHtpasswd(content: string): {
-  readonly names: ReadonlySet<string>;
+  readonly hashes: ReadonlyMap<string, string>;
   readonly problems: readonly { readonly line: number; readonly message: string }[];
 } {
-  const names = new Set<string>();
+  const hashes = new Map<string, string>();
   const problems: { line: number; message: string }[] = [];
   content.split('\n').forEach((text, index) => {
     const line = text.trim();
@@ -61,14 +67,16 @@ export function parseHtpasswd(content: string): {
       if (!isBcrypt(secret)) {
         throw new ValueError(`the entry of "${name}" is not a bcrypt hash (make one with htpasswd -B)`);
       }
-      if (names.has(name)) throw new ValueError(`user "${name}" is listed twice`);
-      names.add(name);
+      if (hashes.has(name)) throw new ValueError(`user "${name}" is listed twice`);
+      if (hashes.size === HTPASSWD_ENTRIES_MAX)
+        throw new ValueError(`more than ${HTPASSWD_ENTRIES_MAX} users`);
+      hashes.set(name, secret);
     } catch (error) {
       if (!(error instanceof ValueError)) throw error;
       problems.push({ line: index + 1, message: error.message });
     }
   });
-  return { names, problems };
+  return { hashes, problems };
 }
 
 function secretKind(secret: string): 'plain' | 'argon2' | 'bcrypt' {

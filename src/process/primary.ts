@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isAnyone, readConfiguredPeople } from '../access/configured-people.ts';
 import { ensureFirstAdmin } from '../access/first-admin.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError, formatProblems } from '../config/config-error.ts';
@@ -11,7 +12,6 @@ import { Family } from './family.ts';
 import { firstAdminBox } from './first-admin-box.ts';
 import { pinPorts } from './pin-ports.ts';
 import { type PreparedData, prepareData } from './prepare-data.ts';
-import { isAnyone, readPeople } from './read-people.ts';
 import { Reloading } from './reloading.ts';
 import { StartupError, startupFailure } from './startup-errors.ts';
 
@@ -84,7 +84,7 @@ async function finish({ meta }: PreparedData): Promise<void> {
 
 function peopleAtStart(config: Config) {
   try {
-    return readPeople(config);
+    return readConfiguredPeople(config);
   } catch (error) {
     throw new StartupError(
       { sentence: `The users cannot be read: ${String(error)}`, exitCode: EXIT.CONFIG },
@@ -98,7 +98,7 @@ interface PrimaryOptions {
   readonly resolved: ResolvedConfig;
   readonly telemetry: ProcessTelemetry;
   readonly config: Config;
-  readonly people: ReturnType<typeof readPeople>;
+  readonly people: ReturnType<typeof readConfiguredPeople>;
 }
 
 /** From the first fork to the last exit. */

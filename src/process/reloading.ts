@@ -1,11 +1,11 @@
 import { unwatchFile, watchFile } from 'node:fs';
+import { readConfiguredPeople } from '../access/configured-people.ts';
 import type { ConfiguredPeople } from '../access/user-directory.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError } from '../config/config-error.ts';
 import { type ConfigInput, type ResolvedConfig, readConfig } from '../config/read.ts';
 import type { Logger } from '../telemetry/telemetry.ts';
 import type { Reloadable } from './ipc.ts';
-import { readPeople } from './read-people.ts';
 
 const HTPASSWD_POLL_MILLISECONDS = 2_000;
 
@@ -53,7 +53,7 @@ export class Reloading {
     const { log } = this.#options;
     try {
       const next = readConfig(this.#options.input);
-      const people = readPeople(next.config);
+      const people = readConfiguredPeople(next.config);
       const ignored = differences(this.#last, next);
       for (const warning of next.warnings) log.warn(warning);
       const problems = await this.#options.apply({ people, filter: next.config.logging.filter });

@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { LedgerNotWritable } from '../errors.ts';
@@ -18,6 +19,7 @@ export async function acquireInstanceLock(dir: string): Promise<InstanceLock | n
   const file = join(dir, 'drift.lock');
   let database: DatabaseSync | undefined;
   try {
+    makePrivate(file);
     database = new DatabaseSync(file, { timeout: 0 });
     database.exec('begin exclusive');
   } catch (error) {
@@ -32,4 +34,13 @@ export async function acquireInstanceLock(dir: string): Promise<InstanceLock | n
       if (heldLocks.delete(held)) held.close();
     },
   };
+}
+
+/** Makes the file if it is not there, and never opens one that is: closing it would free this process's lock on it. */
+function makePrivate(file: string): void {
+  try {
+    writeFileSync(file, '', { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
 }
