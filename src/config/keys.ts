@@ -163,7 +163,7 @@ export const KEYS = {
     env: ['DRIFT_TLS_CERT', 'DRIFT_TLS_CERT_FILE'],
     type: path<string | null>(),
     fallback: () => null,
-    doc: 'PEM file with the certificate chain. With `tls.key_file`: both listeners speak HTTPS.',
+    doc: 'PEM file with the certificate chain. With `tls.key_file`: both listeners speak HTTPS. What is in the file is reloaded; another path needs a restart.',
     reloads: true,
   }),
   tlsKey: key<string | null>({
@@ -171,7 +171,7 @@ export const KEYS = {
     env: ['DRIFT_TLS_KEY', 'DRIFT_TLS_KEY_FILE'],
     type: path<string | null>(),
     fallback: () => null,
-    doc: 'PEM file with the private key.',
+    doc: 'PEM file with the private key. Reloaded as the certificate is.',
     reloads: true,
   }),
   authMode: key<'basic'>({
@@ -376,7 +376,7 @@ export const KEYS = {
     env: ['DRIFT_LIMITS_CONNECTIONS_PER_ADDRESS'],
     type: integer({ min: 1, max: 1_000_000 }),
     fallback: () => 1_000,
-    doc: 'Open connections from one client address, per worker.',
+    doc: 'Open connections from one client address, per worker. Loopback and `server.trusted_client_proxies` are exempt.',
   }),
   connections: key<number>({
     path: 'limits.connections',
