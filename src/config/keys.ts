@@ -398,7 +398,7 @@ export const KEYS = {
     env: ['DRIFT_LIMITS_PAGE_ENTRIES'],
     type: integer({ min: 1, max: 100_000 }),
     fallback: () => 1_000,
-    doc: 'Entries in one page of a list.',
+    doc: 'Entries in one page of the catalog, and the most that `n` gets in any list. Tags and referrers asked for without `n` come in pages of 3.5 MiB.',
   }),
   tagParameters: key<number>({
     path: 'limits.tag_parameters',
