@@ -410,7 +410,7 @@ export const KEYS = {
   descriptors: key<number>({
     path: 'limits.descriptors',
     env: ['DRIFT_LIMITS_DESCRIPTORS'],
-    type: integer({ min: 1, max: 100_000 }),
+    type: integer({ min: 1, max: 40_000 }),
     fallback: () => 10_000,
     doc: 'Descriptors in one manifest.',
   }),
