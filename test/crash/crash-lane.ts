@@ -82,6 +82,9 @@ export class CrashLane implements AsyncDisposable {
   async killAt({ act, step }: Place): Promise<boolean> {
     try {
       const server = await this.#start(act === null ? { CRASH_AT: step } : {});
+      // A step that needs no request may come up at any time, also before there is anybody to ask.
+      if (act === null && server.port === null) return true;
+      for (const pusher of this.#pushers) pusher.connect(portOf(server, await outputOf(server)));
       if (!(await this.#survivesCheck(act))) return true;
       const [victim, ...others] = this.#pushers as [Pusher, ...Pusher[]];
       const load = [...others, ...(act === null ? [victim] : [])].map((pusher) => pushUntilCut(pusher));
@@ -102,6 +105,7 @@ export class CrashLane implements AsyncDisposable {
   /** Everything ever acknowledged is there, nothing else is, and what the kills left goes away. */
   async checkTheEnd(): Promise<void> {
     const server = await this.#start({});
+    for (const pusher of this.#pushers) pusher.connect(portOf(server, await outputOf(server)));
     await this.#check(Number.POSITIVE_INFINITY);
     await server.killGroup();
     await checkLeftovers(this.#dataDirectory);
@@ -118,8 +122,6 @@ export class CrashLane implements AsyncDisposable {
     this.#starts += 1;
     const as = this.#starts % FAMILY_EVERY === 0 ? 'family' : 'alone';
     this.#server = await startCrashServer({ dataDirectory: this.#dataDirectory, as, env });
-    const port = portOf(this.#server, await outputOf(this.#server));
-    for (const pusher of this.#pushers) pusher.connect(port);
     return this.#server;
   }
 
