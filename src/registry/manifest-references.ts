@@ -2,6 +2,7 @@ import type { ManifestReference, MetaTransaction, RepositoryId } from '../meta/m
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { ManifestReferenceDraft } from '../oci/manifest.ts';
+import { isManifestMediaType } from '../oci/media-types.ts';
 
 /** Missing digests that an error lists. */
 const missingListedMax = 100;
@@ -26,7 +27,11 @@ export async function resolveReferences(
   const blobs = drafts.filter((draft) => draft.kind === 'config' || draft.kind === 'layer');
   const children = drafts.filter((draft) => draft.kind === 'child');
   const manifests = await liveManifests(scope, repository, children);
-  const unresolved = children.filter((draft) => !manifests.has(draft.target));
+  // Build caches list layers in an index. What calls itself a manifest has to be one: pushed as a blob it would be no
+  // child of the index, and deleting it later would go round the index's immutable tags.
+  const unresolved = children.filter(
+    (draft) => !manifests.has(draft.target) && !isManifestMediaType(draft.mediaType),
+  );
   const served = await touchServed(scope, repository, [...blobs, ...unresolved]);
 
   const isMissing = (draft: ManifestReferenceDraft): boolean => {

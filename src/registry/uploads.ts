@@ -114,7 +114,11 @@ export async function finishUpload(
     const receipt = await receiveOrGiveUp(deps, lease, request.incoming);
     try {
       const actual = await digestOfUpload(deps, lease, { ...request, receipt });
-      if (actual !== request.digest) throw wrongDigest(request.digest, actual);
+      if (actual !== request.digest) {
+        // Staged bytes that are gone (placed by a request that then failed) are not the client's mistake: it starts again.
+        if (receipt.offsetBytes < lease.upload.offsetBytes) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+        throw wrongDigest(request.digest, actual);
+      }
       const committed = await commitBlob(deps, {
         uploadId: key.id,
         leaseToken: lease.token,

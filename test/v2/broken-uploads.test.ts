@@ -49,6 +49,16 @@ describe('broken uploads', () => {
     assert.deepEqual(stored.body, bytes);
   }
 
+  it('an upload, whose staged bytes are gone, is unknown to the closing PUT: the digest was no mistake', async () => {
+    const location = await v2.client.startUpload(REPOSITORY);
+    const patched = await v2.client.send('PATCH', location, { body: HALF });
+    assert.equal(patched.status, 202);
+    await v2.blobs.discard(location.split('/').at(-1) as never);
+    const answer = await v2.client.send('PUT', `${location}?digest=${sha256(HALF)}`);
+    assert.equal(answer.status, 404);
+    assert.equal(answer.code, 'BLOB_UPLOAD_UNKNOWN');
+  });
+
   /** Sends what is missing, as a client does that was told the offset. */
   async function goOn(client: V2Client, location: string, offset: number): Promise<void> {
     const headers = { 'content-range': `${offset}-${BYTES.length - 1}` };

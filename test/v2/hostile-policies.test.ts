@@ -74,6 +74,16 @@ describe('C, immutable tags through every door', () => {
     await expectAnswer(put('v9', kept), { status: 403 });
   });
 
+  it('C1 a child of an index, pushed as a blob to be no child, is not taken for one', async () => {
+    const disguised = await world.client.pushImage('ghost/source', null, { content: 'disguised' });
+    await world.client.pushBlob(REPOSITORY, disguised.bytes);
+    const shell = indexOf([{ digest: disguised.digest, size: disguised.bytes.length }]);
+    const answer = await expectAnswer(world.client.putManifest(REPOSITORY, 'v7', shell, { type: INDEX }), {
+      status: 400,
+    });
+    assert.equal(answer.code, 'MANIFEST_BLOB_UNKNOWN');
+  });
+
   it('C1 two first pushes of an immutable tag at once, from two processes, let one in for good', async () => {
     const v2 = await startV2({ DRIFT_IMMUTABLE_TAGS: 'v*' });
     try {
