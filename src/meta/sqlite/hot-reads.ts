@@ -14,6 +14,7 @@ import { UploadReads, uploadFromRow } from '../queries/uploads.ts';
 import type { BlobTable, Database, UploadTable } from '../schema.ts';
 import type { Connection } from './connection.ts';
 import type { Around } from './dialect.ts';
+import type { UnchangedMemory } from './unchanged-memory.ts';
 
 /** What every pull asks. Written by hand: building a query costs several times what SQLite needs to answer it. */
 const hotStatements = {
@@ -41,63 +42,90 @@ const hotStatements = {
 
 type One = <Row>(sql: string, ...parameters: readonly (string | Uint8Array)[]) => Row | null;
 
+interface Means {
+  readonly one: One;
+  readonly memory: UnchangedMemory;
+}
+
 /** The read side with the hot reads as prepared statements. */
 export function hotReadGroups(
   db: Kysely<Database>,
-  deps: { readonly connection: Connection; readonly around: Around; readonly manifestBytes: ByteCache },
+  deps: {
+    readonly connection: Connection;
+    readonly around: Around;
+    readonly manifestBytes: ByteCache;
+    readonly memory: UnchangedMemory;
+  },
 ): MetaReads {
-  const { connection, around } = deps;
+  const { connection, around, memory } = deps;
   const one: One = <Row>(sql: string, ...parameters: readonly (string | Uint8Array)[]) => {
     const { rows } = around(() => connection.execute(sql, parameters));
     return (rows[0] as Row | undefined) ?? null;
   };
+  const means: Means = { one, memory };
   return {
     ...readGroups(db),
-    manifests: new HotManifestReads(db, one, deps.manifestBytes),
-    blobs: new HotBlobReads(db, one),
+    manifests: new HotManifestReads(db, means, deps.manifestBytes),
+    blobs: new HotBlobReads(db, means),
     uploads: new HotUploadReads(db, one),
-    access: new HotAccessReads(db, one),
+    access: new HotAccessReads(db, means),
   };
 }
 
-interface ManifestRow {
-  readonly media_type: string;
-  readonly size_bytes: number;
-}
+type FoundManifest = Omit<StoredManifest, 'bytes'>;
 
-/** Which manifest is meant, and whether there is one, is read each time; its bytes, which its digest says, only once. */
+/** Which manifest is meant may change with any commit; its bytes, which its digest says, are read only once. */
 class HotManifestReads extends ManifestReads {
-  readonly #one: One;
+  readonly #means: Means;
   readonly #bytes: ByteCache;
 
-  constructor(db: Kysely<Database>, one: One, bytes: ByteCache) {
+  constructor(db: Kysely<Database>, means: Means, bytes: ByteCache) {
     super(db);
-    this.#one = one;
+    this.#means = means;
     this.#bytes = bytes;
   }
 
   override async getByTag(repository: RepositoryName, tag: Tag): Promise<StoredManifest | null> {
+    const { memory } = this.#means;
+    const found = memory.recall(`tag ${repository} ${tag}`, () => this.#findByTag(repository, tag));
+    return found === null ? null : this.#withBytes(repository, found);
+  }
+
+  override async getByDigest(repository: RepositoryName, digest: Digest): Promise<StoredManifest | null> {
+    const { memory } = this.#means;
+    const found = memory.recall(`manifest ${repository} ${digest}`, () =>
+      this.#findByDigest(repository, digest),
+    );
+    return found === null ? null : this.#withBytes(repository, found);
+  }
+
+  #findByTag(repository: RepositoryName, tag: Tag): FoundManifest | null {
     // A digest as text: as bytes it would be a buffer of its own outside of the heap, which costs more than this read.
-    const row = this.#one<ManifestRow & { readonly digest_hex: string }>(
+    const row = this.#means.one<ManifestRow & { readonly digest_hex: string }>(
       hotStatements.manifestByTag,
       tag,
       repository,
     );
-    return row === null ? null : this.#withBytes(repository, digestFromHex(row.digest_hex), row);
+    return row === null ? null : foundManifest(digestFromHex(row.digest_hex), row);
   }
 
-  override async getByDigest(repository: RepositoryName, digest: Digest): Promise<StoredManifest | null> {
-    const row = this.#one<ManifestRow>(hotStatements.manifestByDigest, digestToBytes(digest), repository);
-    return row === null ? null : this.#withBytes(repository, digest, row);
+  #findByDigest(repository: RepositoryName, digest: Digest): FoundManifest | null {
+    const row = this.#means.one<ManifestRow>(
+      hotStatements.manifestByDigest,
+      digestToBytes(digest),
+      repository,
+    );
+    return row === null ? null : foundManifest(digest, row);
   }
 
-  #withBytes(repository: RepositoryName, digest: Digest, row: ManifestRow): StoredManifest | null {
+  #withBytes(repository: RepositoryName, found: FoundManifest): StoredManifest | null {
+    const { digest, mediaType, sizeBytes } = found;
     const bytes = this.#bytes.get(digest) ?? this.#readBytes(repository, digest);
-    return bytes === null ? null : { digest, mediaType: row.media_type, sizeBytes: row.size_bytes, bytes };
+    return bytes === null ? null : { digest, mediaType, sizeBytes, bytes };
   }
 
   #readBytes(repository: RepositoryName, digest: Digest): Uint8Array | null {
-    const row = this.#one<{ readonly bytes: Uint8Array }>(
+    const row = this.#means.one<{ readonly bytes: Uint8Array }>(
       hotStatements.manifestBytes,
       digestToBytes(digest),
       repository,
@@ -107,28 +135,37 @@ class HotManifestReads extends ManifestReads {
   }
 }
 
-class HotBlobReads extends BlobReads {
-  readonly #one: One;
+interface ManifestRow {
+  readonly media_type: string;
+  readonly size_bytes: number;
+}
 
-  constructor(db: Kysely<Database>, one: One) {
+function foundManifest(digest: Digest, row: ManifestRow): FoundManifest {
+  return { digest, mediaType: row.media_type, sizeBytes: row.size_bytes };
+}
+
+class HotBlobReads extends BlobReads {
+  readonly #means: Means;
+
+  constructor(db: Kysely<Database>, means: Means) {
     super(db);
-    this.#one = one;
+    this.#means = means;
   }
 
   override async findLinked(repository: RepositoryName, digest: Digest): Promise<LinkedBlob | null> {
-    const row = this.#one<Pick<BlobTable, 'size_bytes' | 'location' | 'touched_at'>>(
+    const { memory } = this.#means;
+    return memory.recall(`blob ${repository} ${digest}`, () => this.#findLinked(repository, digest));
+  }
+
+  #findLinked(repository: RepositoryName, digest: Digest): LinkedBlob | null {
+    const row = this.#means.one<Pick<BlobTable, 'size_bytes' | 'location' | 'touched_at'>>(
       hotStatements.linkedBlob,
       digestToBytes(digest),
       repository,
     );
     if (row === null) return null;
     const { size_bytes, location, touched_at } = row;
-    return {
-      digest,
-      sizeBytes: size_bytes,
-      location: location as BlobLocation,
-      touchedAt: touched_at,
-    };
+    return { digest, sizeBytes: size_bytes, location: location as BlobLocation, touchedAt: touched_at };
   }
 }
 
@@ -147,15 +184,18 @@ class HotUploadReads extends UploadReads {
 }
 
 class HotAccessReads extends AccessReads {
-  readonly #one: One;
+  readonly #means: Means;
 
-  constructor(db: Kysely<Database>, one: One) {
+  constructor(db: Kysely<Database>, means: Means) {
     super(db);
-    this.#one = one;
+    this.#means = means;
   }
 
   override async user(name: string): Promise<LedgerUser | null> {
-    const row = this.#one<Parameters<typeof userFromRow>[0]>(hotStatements.user, name);
-    return row === null ? null : userFromRow(row);
+    const { memory, one } = this.#means;
+    return memory.recall(`user ${name}`, () => {
+      const row = one<Parameters<typeof userFromRow>[0]>(hotStatements.user, name);
+      return row === null ? null : userFromRow(row);
+    });
   }
 }

@@ -10,6 +10,8 @@ import { type Answer, Connection } from './connection.ts';
 import { type Around, kyselyOver } from './dialect.ts';
 import { hotReadGroups } from './hot-reads.ts';
 import { migrate } from './migrate.ts';
+import { UnchangedMemory } from './unchanged-memory.ts';
+import { WalIndex } from './wal-index.ts';
 
 class RecordingConnection extends Connection {
   readonly statements = new Set<string>();
@@ -47,6 +49,7 @@ async function everyRead(): Promise<void> {
     connection,
     around: plain,
     manifestBytes: new ByteCache({ bytesMax: 0, entryBytesMax: 0 }),
+    memory: new UnchangedMemory(WalIndex.of(':memory:')),
   });
   const scanned = { ...manifestOf('m'), repositoryId: ID, repository: DEMO, live: true };
   await read.repositories.find(DEMO);

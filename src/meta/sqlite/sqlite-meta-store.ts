@@ -10,6 +10,8 @@ import { type Around, kyselyOver } from './dialect.ts';
 import { hotReadGroups } from './hot-reads.ts';
 import { migrate, requireVersion } from './migrate.ts';
 import { fromSqlite, isCorrupt } from './sqlite-errors.ts';
+import { UnchangedMemory } from './unchanged-memory.ts';
+import { WalIndex } from './wal-index.ts';
 import { type SyncStats, WalSync } from './wal-sync.ts';
 import { Writer } from './writer.ts';
 
@@ -114,16 +116,19 @@ class Store implements SqliteMetaStore {
   readonly driver = DRIVER;
   readonly read: MetaReads;
   readonly #parts: Parts;
+  readonly #walIndex: WalIndex;
   #closed = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#walIndex = WalIndex.of(parts.options.file);
     const timed: Around = (run) => this.#timedRead(run);
     const bytesMax = parts.options.manifestCacheBytesMax ?? manifestCacheBytesDefault;
     this.read = hotReadGroups(kyselyOver(parts.reader, timed), {
       connection: parts.reader,
       around: timed,
       manifestBytes: new ByteCache({ bytesMax, entryBytesMax: manifestCachedBytesMax }),
+      memory: new UnchangedMemory(this.#walIndex),
     });
   }
 
@@ -180,6 +185,7 @@ class Store implements SqliteMetaStore {
     if (this.#closed) return;
     this.#closed = true;
     const { reader, writer, sync } = this.#parts;
+    this.#walIndex.close();
     reader.close();
     await writer?.close();
     await sync?.close();
