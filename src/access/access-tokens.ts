@@ -23,8 +23,11 @@ interface IssuedToken {
 
 export interface AccessTokens {
   issue(token: Pick<AccessToken, 'userName' | 'stamp' | 'scopes'>): Promise<IssuedToken>;
-  /** What the token says, null when it is not a valid one of ours. The signature is checked once per process. */
-  verify(token: string): Promise<AccessToken | null>;
+  /**
+   * What the token says, null when it is not a valid one of ours. The signature is checked once per process; after that
+   * the answer is there at once.
+   */
+  verify(token: string): AccessToken | null | Promise<AccessToken | null>;
   /** Signatures checked so far in this process. */
   readonly signaturesChecked: () => number;
 }
@@ -53,13 +56,15 @@ export function createAccessTokens(deps: AccessTokenDependencies): AccessTokens 
   });
   let checked = 0;
 
-  async function verify(token: string): Promise<AccessToken | null> {
+  function verify(token: string): AccessToken | null | Promise<AccessToken | null> {
     const known = cache.get(token);
-    if (known !== undefined) {
-      if (known.expiresAt > deps.clock.now()) return known;
-      cache.delete(token);
-      return null;
-    }
+    if (known === undefined) return check(token);
+    if (known.expiresAt > deps.clock.now()) return known;
+    cache.delete(token);
+    return null;
+  }
+
+  async function check(token: string): Promise<AccessToken | null> {
     checked += 1;
     const payload = await verifySignature(deps, token);
     const read = payload === null ? null : readClaims(payload);

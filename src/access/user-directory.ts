@@ -1,5 +1,5 @@
 import type { ConfiguredUser } from '../config/config.ts';
-import type { MetaStore } from '../meta/meta-store.ts';
+import type { LedgerUser, MetaStore } from '../meta/meta-store.ts';
 import { EVERY_REPOSITORY, parseGrant } from './grants.ts';
 import {
   type Argon2Hash,
@@ -34,7 +34,7 @@ export interface ConfiguredPeople {
 
 export interface UserDirectory {
   /** Configured people first, then the ledger's. Asked on each request: what it says holds now. */
-  find(name: string): Promise<User | null>;
+  find(name: string): User | Promise<User | null>;
   /** What to compare a password with when `name` is nobody: costs what a known user costs. */
   decoy(name: string): Promise<Secret>;
   /** Whether the configuration (not the ledger) knows anybody. */
@@ -50,7 +50,7 @@ interface Entry {
   readonly grants: readonly Grant[];
   readonly secret: string;
   /** Made at first use: a plain password costs a slow hash once per process. */
-  user: Promise<User> | null;
+  user: User | Promise<User> | null;
 }
 
 export function createUserDirectory(deps: {
@@ -59,11 +59,13 @@ export function createUserDirectory(deps: {
   readonly people: ConfiguredPeople;
 }): UserDirectory {
   const { stamps } = deps;
+  // By the row that they were made of, which stays the same object while nothing is committed: a stamp is a keyed hash.
+  const ledger = { meta: deps.meta, stamps, known: new WeakMap<LedgerUser, User>() };
   let entries = readPeople(deps.people);
 
-  async function find(name: string): Promise<User | null> {
+  function find(name: string): User | Promise<User | null> {
     const entry = entries.get(name);
-    return entry === undefined ? findInLedger(deps.meta, stamps, name) : userOf(entry, stamps);
+    return entry === undefined ? findInLedger(ledger, name) : userOf(entry, stamps);
   }
 
   async function decoy(name: string): Promise<Secret> {
@@ -105,10 +107,16 @@ function readPeople(people: ConfiguredPeople): Map<string, Entry> {
   return entries;
 }
 
-async function userOf(entry: Entry, stamps: Stamps): Promise<User> {
-  entry.user ??= makeUser(entry, stamps);
+function userOf(entry: Entry, stamps: Stamps): User | Promise<User> {
+  entry.user ??= keepUser(entry, stamps);
+  return entry.user;
+}
+
+async function keepUser(entry: Entry, stamps: Stamps): Promise<User> {
   try {
-    return await entry.user;
+    const user = await makeUser(entry, stamps);
+    entry.user = user;
+    return user;
   } catch (error) {
     entry.user = null;
     throw error;
@@ -132,14 +140,21 @@ function readHash(secret: string): Secret | null {
   return hash === null ? null : { kind: 'argon2', hash };
 }
 
-async function findInLedger(meta: MetaStore, stamps: Stamps, name: string): Promise<User | null> {
-  const row = await meta.read.access.user(name);
+async function findInLedger(
+  deps: { readonly meta: MetaStore; readonly stamps: Stamps; readonly known: WeakMap<LedgerUser, User> },
+  name: string,
+): Promise<User | null> {
+  const row = await deps.meta.read.access.user(name);
   if (row === null) return null;
+  const known = deps.known.get(row);
+  if (known !== undefined) return known;
   const hash = parseArgon2(row.passwordHash);
   if (hash === null) return null;
-  return {
+  const user: User = {
     principal: { kind: 'person', name, administrator: row.administrator, grants: [] },
     secret: { kind: 'argon2', hash },
-    stamp: stamps.stamp('user', 'ledger', name, row.passwordHash),
+    stamp: deps.stamps.stamp('user', 'ledger', name, row.passwordHash),
   };
+  deps.known.set(row, user);
+  return user;
 }

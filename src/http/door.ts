@@ -173,7 +173,9 @@ class DoorRooms {
       try {
         const reply = await answer();
         status = reply.status;
-        sent = await this.#send(exchange, reply);
+        const sending = this.#send(exchange, reply);
+        // Most replies are sent by now, and waiting for what is there costs a turn of its own.
+        sent = sending instanceof Promise ? await sending : sending;
         // A client that leaves breaks the answer too, but nobody here has to look at that.
         if (isGone(sent.error)) sent = { ...sent, outcome: 'client_gone', error: null };
         fault = sent.error;

@@ -36,6 +36,18 @@ test('writeReply, bytes, have their exact length', async () => {
   assert.equal(body, CONTENT.toString());
 });
 
+test('writeReply, bytes of every value, short and long, arrive as they are', async () => {
+  for (const size of [256, 8 * 1024, 8 * 1024 + 1]) {
+    const bytes = Buffer.from(Array.from({ length: size }, (_, index) => index % 256));
+    const reply: Reply = { status: 200, headers: {}, body: { kind: 'bytes', bytes } };
+    await using world = await openDoor({ handle: async () => reply });
+    const response = await fetch(`http://127.0.0.1:${world.port}/v2/a`, {
+      headers: { authorization: 'Bearer ok' },
+    });
+    assert.deepEqual(Buffer.from(await response.arrayBuffer()), bytes);
+  }
+});
+
 test('writeReply, HEAD of bytes, JSON and a blob, states the length and sends nothing', async () => {
   const watched = new WatchedBody(36, pieces(CONTENT));
   const replies: [Reply, number][] = [

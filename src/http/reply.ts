@@ -21,6 +21,8 @@ export interface SentReply {
 }
 
 const NOTHING = new Uint8Array(0);
+/** Bytes up to which a body is handed to node as text, one character a byte: it writes head and body in one piece then. */
+const TEXT_BYTES_MAX = 8 * 1024;
 
 /**
  * Writes a reply. What is in memory is written at once and synchronously; only streams give a promise. A rejected promise
@@ -71,9 +73,14 @@ function writeBytes(
   if (options.keepOpen) {
     if (sent > 0) response.write(bytes);
     else response.flushHeaders();
-  } else if (sent > 0) response.end(bytes);
+  } else if (sent > 0 && sent <= TEXT_BYTES_MAX) response.end(textOf(bytes), 'latin1');
+  else if (sent > 0) response.end(bytes);
   else response.end();
   return { bytesOut: sent, outcome: 'sent', error: null };
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 async function writeBlob(

@@ -44,18 +44,19 @@ export function recordRequest(
 /** The fields of the line as JSON, without braces: written by hand, as this is done for every request. */
 function fieldsOf(exchange: Exchange, outcome: RequestOutcome, seconds: number): string {
   const { notes, repository } = exchange;
-  let fields = `"requestId":${quoted(exchange.requestId)},"method":${quoted(exchange.method)}`;
-  fields += `,"path":${quoted(printable(exchange.path, PATH_LENGTH_MAX))},"route":"${exchange.routeClass}"`;
+  // A request id and a repository's name hold nothing that JSON escapes.
+  let fields = `"requestId":"${exchange.requestId}","method":${quoted(exchange.method)}`;
+  fields += `,"path":${printable(exchange.path, PATH_LENGTH_MAX)},"route":"${exchange.routeClass}"`;
   fields += `,"status":${outcome.status},"principal":${quoted(exchange.principalName)}`;
   fields += `,"bytesIn":${exchange.bytesIn},"bytesOut":${outcome.bytesOut}`;
   fields += `,"seconds":${Math.round(seconds * 1e6) / 1e6},"address":${quoted(exchange.address)}`;
-  fields += `,"userAgent":${quoted(printable(exchange.headers['user-agent'] ?? '', USER_AGENT_LENGTH_MAX))}`;
-  if (repository !== null) fields += `,"repository":${quoted(repository)}`;
+  fields += `,"userAgent":${printable(exchange.headers['user-agent'] ?? '', USER_AGENT_LENGTH_MAX)}`;
+  if (repository !== null) fields += `,"repository":"${repository}"`;
   for (const name in notes) {
     const value = notes[name];
     // The route's own name of the repository stands there already.
     if (value === undefined || (name === 'repository' && repository !== null)) continue;
-    fields += `,${quoted(name)}:${typeof value === 'number' ? value : quoted(value)}`;
+    fields += `,"${name}":${typeof value === 'number' ? value : quoted(value)}`;
   }
   return outcome.cut === null ? fields : `${fields},"cut":"${outcome.cut}"`;
 }
@@ -67,11 +68,12 @@ function quoted(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
-/** Cut, and with everything but visible ASCII escaped: the text is the client's. */
+/** Cut, with everything but visible ASCII escaped, and quoted: the text is the client's. */
 function printable(text: string, lengthMax: number): string {
   const cut = text.length > lengthMax ? `${text.slice(0, lengthMax)}…` : text;
-  if (PLAIN.test(cut)) return cut;
-  return cut.replace(/[^\x20-\x7e…]/g, (character) => {
+  if (PLAIN.test(cut)) return `"${cut}"`;
+  const escaped = cut.replace(/[^\x20-\x7e…]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
+  return JSON.stringify(escaped);
 }

@@ -30,11 +30,13 @@ const STDOUT = 1;
 const PIPE_WRITE_BYTES_MAX = 4096;
 /** The same for a file, which keeps writes of any size apart. */
 const FILE_WRITE_BYTES_MAX = 64 * 1024;
+/** Lines of requests wait so long for others: each write wakes two threads, which costs more than the line. */
+const GATHER_MILLISECONDS = 10;
 const INFO = 30;
 
 export function createLoggers(options: LoggersOptions): Loggers {
   let levels = readLevels(options.filter);
-  const { stream, flush } = openDestination(options);
+  const { stream, gather, flush } = openDestination(options);
   const base = { pid: process.pid, role: options.role };
   const root = pino({ base, serializers, level: 'trace' }, stream);
   const lineBase = JSON.stringify(base).slice(1, -1);
@@ -48,7 +50,7 @@ export function createLoggers(options: LoggersOptions): Loggers {
       return made;
     },
     writeLine(subsystem, fields, message) {
-      stream.write(
+      gather(
         `{"level":${INFO},"time":${Date.now()},${lineBase},"subsystem":"${subsystem}",${fields},"msg":"${message}"}\n`,
       );
     },
@@ -60,7 +62,14 @@ export function createLoggers(options: LoggersOptions): Loggers {
   };
 }
 
-function openDestination(options: LoggersOptions): { stream: DestinationStream; flush: () => void } {
+interface Destination {
+  readonly stream: DestinationStream;
+  /** Like `stream.write`, but the line may wait a moment for others. */
+  readonly gather: (line: string) => void;
+  readonly flush: () => void;
+}
+
+function openDestination(options: LoggersOptions): Destination {
   const { destination, format } = options;
   const onTerminal = destination === undefined && isatty(STDOUT);
   if (format === 'pretty' || (format === 'auto' && onTerminal)) {
@@ -68,12 +77,40 @@ function openDestination(options: LoggersOptions): { stream: DestinationStream; 
       if (destination === undefined) writeAll(text);
       else destination.write(text);
     };
-    return { stream: { write: (line) => write(prettyLine(line, onTerminal)) }, flush: () => {} };
+    return atOnce({ write: (line) => write(prettyLine(line, onTerminal)) });
   }
-  if (destination !== undefined) return { stream: destination, flush: () => {} };
+  return destination === undefined ? standardOutput() : atOnce(destination);
+}
+
+function atOnce(stream: DestinationStream): Destination {
+  return { stream, gather: (line) => stream.write(line), flush: () => {} };
+}
+
+function standardOutput(): Destination {
   const maxWrite = fstatSync(STDOUT).isFile() ? FILE_WRITE_BYTES_MAX : PIPE_WRITE_BYTES_MAX;
-  const stream = pino.destination({ dest: STDOUT, sync: false, maxWrite });
-  return { stream, flush: () => stream.flushSync() };
+  const output = pino.destination({ dest: STDOUT, sync: false, maxWrite });
+  let gathered = '';
+  const writeGathered = (): void => {
+    if (gathered !== '') output.write(gathered);
+    gathered = '';
+  };
+  return {
+    stream: {
+      write(line) {
+        writeGathered();
+        output.write(line);
+      },
+    },
+    gather(line) {
+      if (gathered.length + line.length > maxWrite) writeGathered();
+      if (gathered === '') setTimeout(writeGathered, GATHER_MILLISECONDS).unref();
+      gathered += line;
+    },
+    flush() {
+      writeGathered();
+      output.flushSync();
+    },
+  };
 }
 
 function writeAll(text: string): void {

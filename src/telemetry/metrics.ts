@@ -14,6 +14,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const cells = createCells();
+  const keys = new RequestKeys();
   for (const metric of Object.values(cells)) registry.registerMetric(asMetric(metric));
   const uploads = new Gauge({
     name: 'drift_uploads_in_flight',
@@ -29,10 +30,10 @@ export function createMetrics(options: MetricsOptions): Metrics {
   }).set({ version: options.version, node: process.versions.node }, 1);
   return {
     requestFinished(sample) {
-      const { route } = sample;
-      const method = METHODS.has(sample.method) ? sample.method : 'other';
-      cells.requests.add(`${route} ${method} ${sample.status}`, 1);
-      cells.durations.observe(`${route} ${method}`, sample.seconds);
+      const { route, method, status } = sample;
+      const known = keys.of(route, METHODS.has(method) ? method : 'other');
+      cells.requests.add(known.withStatus(status), 1);
+      cells.durations.observe(known.key, sample.seconds);
       cells.received.add(route, sample.bytesIn);
       cells.sent.add(route, sample.bytesOut);
     },
@@ -48,6 +49,43 @@ export function createMetrics(options: MetricsOptions): Metrics {
     exposition: () => registry.metrics(),
     snapshot: () => registry.getMetricsAsJSON(),
   };
+}
+
+/** The keys of a request's cells, joined once: a text that is put together for each request has to be hashed for each. */
+class RequestKeys {
+  readonly #byRoute = new Map<string, Map<string, RequestKey>>();
+
+  of(route: string, method: string): RequestKey {
+    let byMethod = this.#byRoute.get(route);
+    if (byMethod === undefined) {
+      byMethod = new Map();
+      this.#byRoute.set(route, byMethod);
+    }
+    let key = byMethod.get(method);
+    if (key === undefined) {
+      key = new RequestKey(`${route} ${method}`);
+      byMethod.set(method, key);
+    }
+    return key;
+  }
+}
+
+class RequestKey {
+  readonly key: string;
+  readonly #byStatus = new Map<number, string>();
+
+  constructor(key: string) {
+    this.key = key;
+  }
+
+  withStatus(status: number): string {
+    let key = this.#byStatus.get(status);
+    if (key === undefined) {
+      key = `${this.key} ${status}`;
+      this.#byStatus.set(status, key);
+    }
+    return key;
+  }
 }
 
 function createCells() {

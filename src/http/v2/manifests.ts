@@ -10,7 +10,7 @@ import { CONTENT_HEADERS, type Handler, matchesEtag, NO_BODY } from './desk.ts';
 export const getManifest: Handler<'manifest'> = async (desk, call, route) => {
   const manifest = await pullManifest(desk.registry, route.repository, route.reference);
   call.note({ repository: route.repository, digest: manifest.digest });
-  const headers = {
+  const headers: Record<string, string> = {
     ...CONTENT_HEADERS,
     'Docker-Content-Digest': manifest.digest,
     ETag: `"${manifest.digest}"`,
@@ -18,11 +18,8 @@ export const getManifest: Handler<'manifest'> = async (desk, call, route) => {
   };
   if (matchesEtag(call.headers['if-none-match'], manifest.digest))
     return { status: 304, headers, body: NO_BODY };
-  return {
-    status: 200,
-    headers: { ...headers, 'Content-Type': manifest.mediaType },
-    body: { kind: 'bytes', bytes: manifest.bytes },
-  };
+  headers['Content-Type'] = manifest.mediaType;
+  return { status: 200, headers, body: { kind: 'bytes', bytes: manifest.bytes } };
 };
 
 /** distribution-spec, end-7a and end-7b. */

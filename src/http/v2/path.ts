@@ -34,8 +34,25 @@ export interface RawRoute {
 /** Segments of a path; a name has at most 255 characters, so this is beyond any that can be meant. */
 const segmentsMax = 300;
 
-/** Names may hold `blobs`, `manifests` and the like, so the words are looked for from the right. */
+/** Good paths that are remembered, and characters of one: the same images are asked for over and over. */
+const REMEMBERED_MAX = 4096;
+const REMEMBERED_LENGTH_MAX = 512;
+const remembered = new Map<string, RawRoute>();
+
 export function parsePath(path: string): RawRoute {
+  const known = remembered.get(path);
+  if (known !== undefined) return known;
+  const raw = readPath(path);
+  if (path.length <= REMEMBERED_LENGTH_MAX) {
+    if (remembered.size >= REMEMBERED_MAX) remembered.clear();
+    // A copy: a slice would hold on to the whole target, with its query.
+    remembered.set(Buffer.from(path, 'latin1').toString('latin1'), raw);
+  }
+  return raw;
+}
+
+/** Names may hold `blobs`, `manifests` and the like, so the words are looked for from the right. */
+function readPath(path: string): RawRoute {
   const segments = splitPath(path);
   const at = (fromEnd: number): string | undefined => segments[segments.length - fromEnd];
   const last = at(1) ?? '';
