@@ -24,7 +24,7 @@ USER 65532:65532
 VOLUME /var/lib/drift
 EXPOSE 5000 5001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
-  CMD ["node", "bin/drift.ts", "health"]
+  CMD ["node", "bin/drift.js", "health"]
 # No shell in between: signals reach the server.
-ENTRYPOINT ["node", "bin/drift.ts"]
+ENTRYPOINT ["node", "bin/drift.js"]
 CMD ["serve"]

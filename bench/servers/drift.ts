@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { freePort, launch, newDirectory, type Server } from './server.ts';
 
-const PROGRAM = fileURLToPath(new URL('../../bin/drift.ts', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../../bin/drift.js', import.meta.url));
 const USER = 'bench';
 const PASSWORD = 'a-long-enough-password';
 

@@ -1,5 +1,6 @@
 import { readVersion } from '../std/version.ts';
 import { createTelemetry, type ProcessTelemetry } from '../telemetry/create-telemetry.ts';
+import { giveBackMemoryOnceSettled } from './give-back-memory.ts';
 import type { Addresses, FromChild, Reloadable, StartOrder, ToChild } from './ipc.ts';
 import { startupFailure } from './startup-errors.ts';
 
@@ -73,6 +74,7 @@ class Child {
         expositionAll: () => this.#expositionAll(telemetry),
       });
       await send({ kind: 'ready', addresses: this.#work.addresses });
+      giveBackMemoryOnceSettled();
     } catch (error) {
       const failure = startupFailure(error);
       if (failure === null) {

@@ -4,7 +4,6 @@ import { fileURLToPath } from 'node:url';
 import { mergeSnapshots } from '../telemetry/metrics.ts';
 import type { Logger, Metrics } from '../telemetry/telemetry.ts';
 import { ChildHandle } from './child-handle.ts';
-import { COMPILE_CACHE } from './compile-cache.ts';
 import { CrashBudget } from './crash-budget.ts';
 import type { Addresses, FromChild, Reloadable, StartOrder, StartupFailure } from './ipc.ts';
 
@@ -12,10 +11,10 @@ import type { Addresses, FromChild, Reloadable, StartOrder, StartupFailure } fro
 const STOP_GRACE_MILLISECONDS = 10_000;
 
 /**
- * A small nursery, in MiB: what a request needs is dead before it is full, and buffers outside of the heap, which V8 gives
- * back when it empties the nursery, do not pile up until the whole heap has to be marked.
+ * The nursery of each heap, in MiB. A smaller one is emptied so often that it costs a quarter of a pull; what it grows to
+ * during the start is given back (`giveBackMemoryOnceSettled`).
  */
-const HEAP_ARGUMENTS = ['--max-semi-space-size=2'];
+const HEAP_ARGUMENTS = ['--max-semi-space-size=16'];
 
 export interface FamilyOptions {
   readonly workers: number;
@@ -89,17 +88,13 @@ export class Family {
   }
 
   #forkWorker(role: string): void {
-    const env = { NODE_COMPILE_CACHE: COMPILE_CACHE };
-    this.#adopt(role, cluster.fork(env).process, () => this.#forkWorker(role));
+    this.#adopt(role, cluster.fork().process, () => this.#forkWorker(role));
   }
 
   #forkJobs(): void {
     const script = fileURLToPath(new URL('./jobs-process.ts', import.meta.url));
-    const env = { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE };
     const execArgv = [...process.execArgv, ...HEAP_ARGUMENTS];
-    this.#adopt('jobs', fork(script, [], { env, execArgv, serialization: 'advanced' }), () =>
-      this.#forkJobs(),
-    );
+    this.#adopt('jobs', fork(script, [], { execArgv, serialization: 'advanced' }), () => this.#forkJobs());
   }
 
   #adopt(role: string, process: ChildProcess, replace: () => void): void {

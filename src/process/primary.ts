@@ -10,6 +10,7 @@ import { readVersion } from '../std/version.ts';
 import { createTelemetry, type ProcessTelemetry } from '../telemetry/create-telemetry.ts';
 import { Family } from './family.ts';
 import { firstAdminBox } from './first-admin-box.ts';
+import { giveBackMemoryOnceSettled } from './give-back-memory.ts';
 import { pinPorts } from './pin-ports.ts';
 import { type PreparedData, prepareData } from './prepare-data.ts';
 import { Reloading } from './reloading.ts';
@@ -149,6 +150,7 @@ class Primary {
     try {
       void this.#family.start().then((addresses) => {
         this.#options.telemetry.logger('process').info(addresses, 'listening');
+        giveBackMemoryOnceSettled();
       });
       return await this.#ended.promise;
     } finally {

@@ -73,7 +73,7 @@ describe('container', () => {
     const data = await inside('stat', '--format', '%u:%g %a', '/var/lib/drift');
     assert.equal(data.stdout.trim(), `${USER_ID}:${USER_ID} 700`);
     assert.notEqual((await inside('touch', '/opt/drift/new')).code, 0, 'the program files are read-only');
-    assert.equal((await inside('node', 'bin/drift.ts', 'health')).code, 0);
+    assert.equal((await inside('node', 'bin/drift.js', 'health')).code, 0);
 
     const host = `localhost:${port}`;
     await engine.docker(['login', host, '-u', 'admin', '--password-stdin'], { stdin: PASSWORD });

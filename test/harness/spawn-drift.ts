@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-export const PROGRAM = fileURLToPath(new URL('../../bin/drift.ts', import.meta.url));
+export const PROGRAM = fileURLToPath(new URL('../../bin/drift.js', import.meta.url));
 
 export interface SpawnOptions {
   /** Over a clean environment: two free ports, a fresh data directory, two workers. */
@@ -20,7 +20,7 @@ export interface LogLine extends Readonly<Record<string, unknown>> {
   readonly msg: string;
 }
 
-/** `node bin/drift.ts serve` as a real child process that is listening. */
+/** `node bin/drift.js serve` as a real child process that is listening. */
 export interface SpawnedDrift {
   /** `http://127.0.0.1:PORT`, without a trailing slash. */
   readonly registryUrl: string;
