@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exchangeRaw, openDoor, RawClient, TEXT_REPLY, WatchedBody } from '../../test/harness/door-world.ts';
@@ -104,6 +105,60 @@ test('door, pipelined requests, are answered in order on one connection', async 
   const answer = await exchangeRaw(world.port, `${requests}GET /v2/4 HTTP/1.1\r\n${CLOSE}\r\n`);
   assert.deepEqual(answer.match(/^\/v2\/\d/gm), ['/v2/1', '/v2/2', '/v2/3', '/v2/4']);
   assert.equal(world.lines.length, 4);
+});
+
+for (const kind of ['blob', 'ranges', 'broken blob'] as const) {
+  test(`door, a ${kind} that is ready before the answer that it was pipelined behind, waits for its turn`, async () => {
+    const first = Promise.withResolvers<void>();
+    const second = Promise.withResolvers<void>();
+    const open = async () => new WatchedBody(5, Readable.from([Buffer.from('hello')]));
+    await using world = await openDoor({
+      handle: async ({ path }) => {
+        if (path === '/v2/first') {
+          await first.promise;
+          return TEXT_REPLY;
+        }
+        // Most of what goes wrong with a reply out of turn goes wrong before the next turn of the loop.
+        setImmediate(() => second.resolve());
+        const ranges = [{ start: 0, end: 4 }];
+        if (kind === 'ranges') {
+          return {
+            status: 206,
+            headers: {},
+            body: { kind, mediaType: 'a/b', sizeBytes: 5, ranges, open },
+          };
+        }
+        const sizeBytes = kind === 'blob' ? 5 : 6;
+        return { status: 206, headers: {}, body: { kind: 'blob', sizeBytes, body: await open() } };
+      },
+    });
+    const client = await RawClient.open(world.port);
+    client.send(`GET /v2/first HTTP/1.1\r\n${AUTH}\r\nGET /v2/second HTTP/1.1\r\n${AUTH}\r\n`);
+    client.send(`GET /v2/first HTTP/1.1\r\n${CLOSE}\r\n`);
+    await second.promise;
+    first.resolve();
+    const answer = await client.untilClosed();
+    assert.match(answer, /^HTTP\/1\.1 200 [^]*?\r\n\r\nhello/);
+    // What breaks in the middle takes its connection with it, like one that is alone.
+    const whole = /^HTTP\/1\.1 200 [^]*helloHTTP\/1\.1 206 [^]*\r\n\r\n[^]*hello[^]*HTTP\/1\.1 200 /;
+    assert.equal(whole.test(answer), kind !== 'broken blob', answer);
+  });
+}
+
+test('door, a client that leaves before the turn of a blob, closes the blob', async () => {
+  const left = Promise.withResolvers<void>();
+  const body = new WatchedBody(5, Readable.from([Buffer.from('hello')]));
+  await using world = await openDoor({
+    handle: async ({ path }) => {
+      if (path === '/v2/first') return await left.promise.then(() => TEXT_REPLY);
+      setImmediate(() => client.close());
+      return { status: 200, headers: {}, body: { kind: 'blob', sizeBytes: 5, body } };
+    },
+  });
+  const client = await RawClient.open(world.port);
+  client.send(`GET /v2/first HTTP/1.1\r\n${AUTH}\r\nGET /v2/second HTTP/1.1\r\n${CLOSE}\r\n`);
+  await body.closed;
+  left.resolve();
 });
 
 for (const method of ['TRACE', 'PROPFIND', 'CONNECT']) {

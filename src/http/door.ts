@@ -12,7 +12,7 @@ import type { Surface } from './exchange.ts';
 import { Exchange, rememberExchange } from './exchange.ts';
 import { lingerThenEnd } from './linger.ts';
 import type { SentReply } from './reply.ts';
-import { writeReply } from './reply.ts';
+import { destroyInTurn, writeReply } from './reply.ts';
 import { recordRequest } from './request-log.ts';
 import { isPlainPath, splitTarget } from './request-target.ts';
 import type { ResolvedRoute, V2 } from './v2/route.ts';
@@ -190,7 +190,7 @@ class DoorRooms {
       }
     } catch (error) {
       fault = error;
-      exchange.response.destroy();
+      destroyInTurn(exchange.response);
     }
     this.running.delete(exchange);
     const cut = sent.outcome === 'sent' ? null : sent.outcome;

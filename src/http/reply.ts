@@ -96,6 +96,7 @@ async function writeBlob(
     response.writeHead(reply.status, head).end();
     return { bytesOut: 0, outcome: 'sent', error: null };
   }
+  if (isQueued(response)) await waitForTurn(response);
   const stream = new ReplyStream(response, options.idleMillisecondsMax);
   try {
     response.writeHead(reply.status, head);
@@ -123,6 +124,7 @@ async function writeRanges(
     response.writeHead(reply.status, head).end();
     return { bytesOut: 0, outcome: 'sent', error: null };
   }
+  if (isQueued(response)) await waitForTurn(response);
   // Opened before the head goes out, so that a part that cannot be opened is still an honest error.
   let body = await ranges.open(first);
   const stream = new ReplyStream(response, options.idleMillisecondsMax);
@@ -229,6 +231,27 @@ class ReplyStream {
 }
 
 class ClientGone extends Error {}
+
+/** Whether what was pipelined before it on its connection is still to be answered: node then gives it no socket yet. */
+function isQueued(response: ServerResponse): boolean {
+  return response.socket === null && !response.destroyed;
+}
+
+/**
+ * Resolves when the answers before this one are out, or its connection has gone. A stream must not begin earlier: node
+ * keeps what is written for later in memory, and when a response is destroyed before its turn it never gives the turn on.
+ */
+function waitForTurn(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    response.once('socket', () => resolve()).once('close', () => resolve());
+  });
+}
+
+/** Breaks its connection off, but only when the answers before this one are out. */
+export function destroyInTurn(response: ServerResponse): void {
+  if (isQueued(response)) response.once('socket', () => response.destroy());
+  else response.destroy();
+}
 
 function flatHeaders(reply: Reply, options: WriteOptions): string[] {
   const flat: string[] = [];
