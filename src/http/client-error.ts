@@ -1,6 +1,27 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
+/** Connections on which a refusal waits for its turn: whatever else comes on them is dropped. */
+const refusing = new WeakSet<Socket>();
+
+/** Calls back when what node's parser refused is to be answered; never, when that is under way already. */
+export function whenErrorIsDue(error: Error & { code?: string }, socket: Socket, answer: () => void): void {
+  if (refusing.has(socket)) return;
+  if (LEAVING.has(error.code ?? '')) {
+    answer();
+    return;
+  }
+  refusing.add(socket);
+  afterAnswers(socket, answer);
+}
+
+/** RFC 9112, 9.3.2: complete requests before a refused one are answered first, in their order. */
+function afterAnswers(socket: Socket, refuse: () => void): void {
+  const response = responseOn(socket);
+  if (response === null || !response.req.complete || socket.destroyed) refuse();
+  else response.once('close', () => afterAnswers(socket, refuse));
+}
+
 /**
  * What node's parser refused, answered in the same form as every other error. Null when there is nobody to answer, or an
  * answer is under way already: two answers to one request must not be.
@@ -25,13 +46,15 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
 /** Answers a CONNECT, for which node has let go of the socket: its errors are ours, and so is its end. */
 export function refuseTunnel(socket: Socket): void {
   socket.on('error', () => socket.destroy());
-  // A request before it on the same connection may have had the last word.
-  if (!socket.writable) {
-    socket.destroy();
-    return;
-  }
-  socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
-  closeSoon(socket);
+  afterAnswers(socket, () => {
+    // A request before it on the same connection may have had the last word.
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    socket.end('HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+    closeSoon(socket);
+  });
 }
 
 /** The client may go on sending what nobody can read any more, or never close its side. */
@@ -45,6 +68,9 @@ const CLOSE_MILLISECONDS_MAX = 2000;
 export function responseOn(socket: Socket): ServerResponse | null {
   return '_httpMessage' in socket ? (socket._httpMessage as ServerResponse | null) : null;
 }
+
+/** The client closed its side, or the connection broke: nobody reads what would be answered. */
+const LEAVING: ReadonlySet<string> = new Set(['ECONNRESET', 'HPE_INVALID_EOF_STATE']);
 
 interface Refusal {
   readonly status: number;

@@ -145,6 +145,44 @@ for (const kind of ['blob', 'ranges', 'broken blob'] as const) {
   });
 }
 
+for (const [what, bytes, last] of [
+  ['no HTTP', 'x\r\n\r\n', 400],
+  [
+    'a body that breaks off as invalid HTTP',
+    `PATCH /v2/a HTTP/1.1\r\n${AUTH}Transfer-Encoding: chunked\r\n\r\nzz\r\n`,
+    400,
+  ],
+  ['headers beyond the limit', `GET /v2/ HTTP/1.1\r\n${AUTH}X: ${'a'.repeat(40_000)}\r\n\r\n`, 431],
+  ['CONNECT', 'CONNECT evil:443 HTTP/1.1\r\nHost: evil\r\n\r\n', 405],
+] as const) {
+  test(`door, ${what} behind requests that are not answered yet, is refused after their answers`, async () => {
+    const gate = Promise.withResolvers<void>();
+    await using world = await openDoor({
+      handle: async (call) => {
+        if (call.method === 'PATCH') return await readAll(call);
+        if (call.path === '/v2/slow') await gate.promise;
+        return { status: 200, headers: {}, body: { kind: 'bytes', bytes: Buffer.from(`${call.path};`) } };
+      },
+    });
+    const client = await RawClient.open(world.port);
+    const earlier = ['/v2/slow', '/v2/1', '/v2/2'].map((path) => `GET ${path} HTTP/1.1\r\n${AUTH}\r\n`);
+    client.send(earlier.join('') + bytes);
+    // Another connection's answer comes after what the server makes of the first one's bytes.
+    await exchangeRaw(world.port, `GET /v2/ HTTP/1.1\r\n${CLOSE}\r\n`);
+    gate.resolve();
+    const answer = await client.untilClosed();
+    assert.deepEqual(answer.match(/(?<=HTTP\/1\.1 )\d+|\/v2\/\w+;/g), [
+      '200',
+      '/v2/slow;',
+      '200',
+      '/v2/1;',
+      '200',
+      '/v2/2;',
+      String(last),
+    ]);
+  });
+}
+
 test('door, a client that leaves before the turn of a blob, closes the blob', async () => {
   const left = Promise.withResolvers<void>();
   const body = new WatchedBody(5, Readable.from([Buffer.from('hello')]));

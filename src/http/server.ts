@@ -6,7 +6,7 @@ import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import type { Config, ListenAddress, TlsConfig } from '../config/config.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import { answerClientError, refuseTunnel, responseOn } from './client-error.ts';
+import { answerClientError, refuseTunnel, responseOn, whenErrorIsDue } from './client-error.ts';
 import { ConnectionCount } from './connection-limits.ts';
 import type { Door, DoorListener } from './door.ts';
 import type { TlsMaterial } from './tls.ts';
@@ -63,13 +63,22 @@ export async function listen(deps: {
     const server = createServer(material, listener);
     connections.watch(server);
     server.on('clientError', (error: Error & { code?: string }, socket) => {
-      const response = responseOn(socket as Socket);
-      const status = answerClientError(error, socket as Socket);
-      const exchange = [...door.running].find((each) => each.response === response);
-      if (exchange !== undefined) exchange.cutOff(status);
-      else if (status !== null) {
-        log.info({ status, route: 'malformed', reason: error.code ?? 'UNKNOWN' }, 'request');
-      }
+      whenErrorIsDue(error, socket as Socket, () => {
+        const response = responseOn(socket as Socket);
+        const status = answerClientError(error, socket as Socket);
+        const exchange = [...door.running].find((each) => each.response === response);
+        if (exchange !== undefined) exchange.cutOff(status);
+        else if (status !== null) {
+          log.info({ status, route: 'malformed', reason: error.code ?? 'UNKNOWN' }, 'request');
+        }
+      });
+    });
+    server.on('connect', (_message, socket) => {
+      refuseTunnel(socket as Socket);
+      // node has let go of it, and tells only the response under way that the client left.
+      socket.once('close', () => {
+        for (const { message, response } of door.running) if (message.socket === socket) response.destroy();
+      });
     });
     servers.push(server);
     return await openServer(server, { ...address, ...sharing });
@@ -114,7 +123,6 @@ function createServer(material: TlsMaterial | null, listener: DoorListener): Ser
     material === null ? createHttpServer(options) : createHttpsServer({ ...options, ...material });
   server.on('request', listener.onRequest);
   server.on('checkContinue', listener.onCheckContinue);
-  server.on('connect', (_message, socket) => refuseTunnel(socket as Socket));
   // No listener for `upgrade`: node then serves the request as if the header were not there (RFC 9110, 7.8).
   return server;
 }
