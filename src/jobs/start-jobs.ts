@@ -7,6 +7,7 @@ import { checkpointJob } from './checkpoint.ts';
 import { expireAccessJob } from './expire-access.ts';
 import { expireUploadsJob } from './expire-uploads.ts';
 import type { Job } from './job.ts';
+import { removeAbandonedBlobsJob } from './remove-abandoned-blobs.ts';
 import { rotateSigningKeysJob } from './rotate-signing-keys.ts';
 import { type Scheduler, startScheduler } from './scheduler.ts';
 import { sweepStagedJob } from './sweep-staged.ts';
@@ -15,7 +16,7 @@ export interface JobsDependencies {
   readonly meta: MetaStore;
   readonly blobs: BlobStore;
   readonly clock: Clock;
-  readonly config: Pick<Config, 'auth' | 'storage'>;
+  readonly config: Pick<Config, 'auth' | 'storage' | 'retention'>;
   readonly telemetry: Pick<Telemetry, 'logger'>;
   readonly holder: string;
 }
@@ -27,6 +28,7 @@ export function startJobs(deps: JobsDependencies): Scheduler {
     checkpointJob({ meta, ledgerFile: config.storage.ledgerFile }),
     expireUploadsJob(deps),
     sweepStagedJob(deps),
+    removeAbandonedBlobsJob({ ...deps, graceSeconds: config.retention.minAgeSeconds }),
     expireAccessJob(deps),
     rotateSigningKeysJob({ meta, clock, tokenSeconds: config.auth.accessTokenSeconds }),
   ];

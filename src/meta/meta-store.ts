@@ -256,6 +256,13 @@ export interface BlobWrites {
   ): Promise<'claimed' | 'deleting'>;
   /** After the bytes are durable: `present`, touched. False when the row is gone or `deleting`: the bytes may be, too. */
   place(digest: Digest, sizeBytes: number, location: BlobLocation, at: number): Promise<boolean>;
+  /**
+   * Of blobs that were claimed and not placed since `before`, marks at most `limit` as `deleting` and gives them, together
+   * with those that were marked earlier: their bytes may go, then `forget` their rows.
+   */
+  abandon(before: number, limit: number): Promise<readonly StoredBlobRow[]>;
+  /** Removes the row of a blob that is `deleting`; false when there is none. */
+  forget(digest: Digest): Promise<boolean>;
   /** Touches a present blob; false when it is not present. */
   touch(digest: Digest, at: number): Promise<boolean>;
   link(repository: RepositoryId, digest: Digest, by: string, at: number): Promise<void>;

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { openFsBlobStore } from '../../src/blobs/fs/fs-blob-store.ts';
 import { openMetaStore } from '../../src/meta/open-meta-store.ts';
+import { removeAbandonedBlobs } from '../../src/registry/abandoned-blobs.ts';
 import { expireUploads, sweepStaged } from '../../src/registry/expire-uploads.ts';
 import { runDrift } from '../harness/spawn-drift.ts';
 
 const DAY_MILLISECONDS = 24 * 60 * 60 * 1000;
 const ROWS_MAX = 100_000;
 
-/** Of a registry that does not run: what crashes left is found by the cleaning jobs, and nothing else is wrong. */
+/** Of a registry that does not run: what crashes left goes with the cleaning jobs, and only what is served stays. */
 export async function checkLeftovers(dataDirectory: string): Promise<void> {
   const storage = { ledgerFile: join(dataDirectory, 'drift.db') };
   const meta = await openMetaStore({ storage }, { mode: 'serve' });
@@ -19,15 +20,18 @@ export async function checkLeftovers(dataDirectory: string): Promise<void> {
     await sweepStaged({ meta, blobs, clock }, DAY_MILLISECONDS / 1000);
     assert.equal(await meta.read.uploads.count(), 0, 'every upload has expired');
     assert.deepEqual((await blobs.listStaged(null, ROWS_MAX)).entries, [], 'no staged bytes are left');
-    const reviewed = new Set(
-      (await meta.read.queues.reviews({ dueBefore: null, limit: ROWS_MAX }))
-        .filter(({ kind }) => kind === 'blob')
-        .map(({ digest }) => digest),
+    await removeAbandonedBlobs({ meta, blobs, clock, graceSeconds: DAY_MILLISECONDS / 1000 }, ROWS_MAX);
+    const rows = await meta.read.blobs.scan(null, ROWS_MAX);
+    assert.deepEqual(
+      rows.filter(({ state }) => state !== 'present'),
+      [],
+      'no push that died left a row',
     );
-    for (const row of await meta.read.blobs.scan(null, ROWS_MAX)) {
-      if (row.state === 'present') continue;
-      assert.ok(reviewed.has(row.digest), `${row.digest} is ${row.state} and nothing will look at it`);
-    }
+    assert.deepEqual(
+      (await blobs.list(null, ROWS_MAX)).entries.map(({ location }) => location).toSorted(),
+      rows.map(({ location }) => location).toSorted(),
+      'no push that died left bytes',
+    );
   } finally {
     await blobs.close();
     await meta.close();

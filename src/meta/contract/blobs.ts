@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Digest } from '../../oci/digest.ts';
 import type { LinkScanEntry } from '../meta-store.ts';
 import {
   type ContractFixture,
@@ -52,6 +53,44 @@ function claimsOfBlobs({ check }: ContractFixture): void {
     assert.equal(await touch(90), true);
     assert.equal(await touch(80), true);
     assert.equal((await store.read.blobs.find(BLOB))?.touchedAt, 90);
+  });
+
+  check(
+    'blobs.abandon, marks what was claimed before and never placed, again until forgotten',
+    async (store) => {
+      const [old, young, present] = ['old', 'young', 'present'].map(digestFor) as [Digest, Digest, Digest];
+      await store.transaction(async (tx) => {
+        await tx.blobs.claim(old, 3, LOCATION, 5);
+        await tx.blobs.claim(young, 3, LOCATION, 20);
+        await tx.blobs.claim(present, 3, LOCATION, 5);
+        await tx.blobs.place(present, 3, LOCATION, 5);
+      });
+      const abandon = () => store.transaction((tx) => tx.blobs.abandon(10, 9));
+      assert.deepEqual(
+        (await abandon()).map(({ digest, state }) => [digest, state]),
+        [[old, 'deleting']],
+      );
+      assert.equal((await abandon()).length, 1);
+      assert.equal(await store.transaction((tx) => tx.blobs.claim(old, 3, LOCATION, 30)), 'deleting');
+      assert.equal(await store.transaction((tx) => tx.blobs.place(old, 3, LOCATION, 30)), false);
+      assert.equal(await store.transaction((tx) => tx.blobs.forget(old)), true);
+      assert.equal(await store.transaction((tx) => tx.blobs.forget(old)), false);
+      assert.equal(await store.transaction((tx) => tx.blobs.forget(present)), false);
+      assert.equal(await store.transaction((tx) => tx.blobs.claim(old, 3, LOCATION, 30)), 'claimed');
+      assert.deepEqual(await abandon(), []);
+    },
+  );
+
+  check('blobs.abandon, of more than its limit, begins with the oldest', async (store) => {
+    const digests = Array.from({ length: 12 }, (_, index) => digestFor(`abandoned ${index}`));
+    await store.transaction(async (tx) => {
+      for (const [index, digest] of digests.entries()) await tx.blobs.claim(digest, 3, LOCATION, 100 - index);
+    });
+    const abandoned = await store.transaction((tx) => tx.blobs.abandon(1000, 5));
+    assert.deepEqual(
+      abandoned.map(({ digest }) => digest),
+      digests.toReversed().slice(0, 5),
+    );
   });
 
   check('blobs.place, without a claim, answers false', async (store) => {

@@ -1,4 +1,5 @@
 import { core } from './001-core.ts';
+import { unsettledBlobs } from './002-unsettled-blobs.ts';
 
 /** The few words in which the databases' table definitions differ. */
 export interface SqlWords {
@@ -19,6 +20,6 @@ export interface Migration {
 }
 
 /** In order; one that was released never changes. */
-export const migrations: readonly Migration[] = [core];
+export const migrations: readonly Migration[] = [core, unsettledBlobs];
 
 export const schemaVersion: number = migrations.length;

@@ -4,7 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { digestFromBytes, digestToBytes } from '../digest-bytes.ts';
 import type * as contract from '../meta-store.ts';
-import type { BlobTable, Database } from '../schema.ts';
+import type { BlobState, BlobTable, Database } from '../schema.ts';
 import { pagesOf } from './pages.ts';
 
 const NO_BYTES = new Uint8Array(0);
@@ -150,6 +150,40 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
       .where('state', '!=', 'deleting')
       .executeTakeFirst();
     return result.numUpdatedRows > 0n;
+  }
+
+  async abandon(before: number, limit: number): Promise<readonly contract.StoredBlobRow[]> {
+    // The state stands in the text, not as a parameter: only so does the database see that its partial index will do.
+    const rows = await this.db
+      .selectFrom('blobs')
+      .selectAll()
+      .where('state', '<>', sql.lit<BlobState>('present'))
+      .where('touched_at', '<', before)
+      .orderBy('touched_at')
+      .orderBy('digest')
+      .limit(limit)
+      .execute();
+    for (const page of pagesOf(rows)) {
+      await this.db
+        .updateTable('blobs')
+        .set({ state: 'deleting' })
+        .where(
+          'digest',
+          'in',
+          page.map((row) => row.digest),
+        )
+        .execute();
+    }
+    return rows.map((row) => ({ ...blobFromRow(row), state: 'deleting' as const }));
+  }
+
+  async forget(digest: Digest): Promise<boolean> {
+    const result = await this.db
+      .deleteFrom('blobs')
+      .where('digest', '=', digestToBytes(digest))
+      .where('state', '=', 'deleting')
+      .executeTakeFirst();
+    return result.numDeletedRows > 0n;
   }
 
   async touch(digest: Digest, at: number): Promise<boolean> {

@@ -105,6 +105,8 @@ async function writesThatSearch(): Promise<void> {
   await write.tags.end(ID, tagged('t'), 'a', 1, 'deleted');
   await write.manifests.delete(ID, DIGEST, 'a', 1);
   await write.blobs.touch(DIGEST, 1);
+  await write.blobs.abandon(1, 9);
+  await write.blobs.forget(DIGEST);
   await write.blobs.unlink(ID, DIGEST);
   await write.uploads.insert(uploadOf('a'));
   await write.uploads.acquire('a' as UploadId, 'x', 5, 1);

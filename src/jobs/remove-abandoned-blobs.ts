@@ -1,0 +1,23 @@
+import { type AbandonedBlobsDeps, removeAbandonedBlobs } from '../registry/abandoned-blobs.ts';
+import type { Job } from './job.ts';
+
+const INTERVAL_SECONDS = 10 * 60;
+const BLOBS_PER_ROUND = 200;
+
+/** Removes blobs whose push died between claiming the digest and serving it. */
+export function removeAbandonedBlobsJob(deps: AbandonedBlobsDeps): Job {
+  return {
+    name: 'remove-abandoned-blobs',
+    intervalSeconds: INTERVAL_SECONDS,
+    scope: 'everywhere',
+    async run(signal) {
+      let total = 0;
+      let removed: number;
+      do {
+        removed = await removeAbandonedBlobs(deps, BLOBS_PER_ROUND);
+        total += removed;
+      } while (removed === BLOBS_PER_ROUND && !signal.aborted);
+      return total === 0 ? null : { blobs: total };
+    },
+  };
+}
