@@ -23,6 +23,7 @@ export const SUITES: readonly Suite[] = [
   { name: 'crash/power', files: ['test/crash/power.test.ts'], needs: ['gcc'], concurrency: 1 },
   { name: 'crash/model', files: ['test/crash/model.test.ts'], needs: [], concurrency: 1 },
   { name: 'abuse/limits', files: ['test/abuse/limits.test.ts'], needs: [], concurrency: 1 },
+  { name: 'abuse/requests', files: ['test/abuse/hostile-requests.test.ts'], needs: [], concurrency: 1 },
   { name: 'abuse/aborts', files: ['test/abuse/aborts.test.ts'], needs: [], concurrency: 1 },
   { name: 'conformance', files: ['test/conformance/*.test.ts'], needs: ['conformance'], concurrency: 1 },
   {
