@@ -17,6 +17,7 @@ const BLOB = digestFor('blob');
 
 export function blobContract(fixture: ContractFixture): void {
   claimsOfBlobs(fixture);
+  abandonedBlobs(fixture);
   linksOfBlobs(fixture);
 }
 
@@ -55,6 +56,13 @@ function claimsOfBlobs({ check }: ContractFixture): void {
     assert.equal((await store.read.blobs.find(BLOB))?.touchedAt, 90);
   });
 
+  check('blobs.place, without a claim, answers false', async (store) => {
+    assert.equal(await store.transaction((tx) => tx.blobs.place(BLOB, 3, LOCATION, 7)), false);
+    assert.equal(await store.read.blobs.find(BLOB), null);
+  });
+}
+
+function abandonedBlobs({ check }: ContractFixture): void {
   check(
     'blobs.abandon, marks what was claimed before and never placed, again until forgotten',
     async (store) => {
@@ -91,11 +99,6 @@ function claimsOfBlobs({ check }: ContractFixture): void {
       abandoned.map(({ digest }) => digest),
       digests.toReversed().slice(0, 5),
     );
-  });
-
-  check('blobs.place, without a claim, answers false', async (store) => {
-    assert.equal(await store.transaction((tx) => tx.blobs.place(BLOB, 3, LOCATION, 7)), false);
-    assert.equal(await store.read.blobs.find(BLOB), null);
   });
 }
 
