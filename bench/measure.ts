@@ -50,6 +50,12 @@ export function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
+/** Nearest rank. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
+}
+
 /** One number of one server of a result. */
 export function numberOf(numbers: Readonly<Record<string, Numbers>>, server: string, name: string): number {
   return numbers[server]?.[name] ?? Number.NaN;

@@ -5,9 +5,13 @@ import { parseArgs } from 'node:util';
 import { GO_TOOLS } from '../scripts/tools.ts';
 import { blobGet } from './claims/blob-get.ts';
 import { downloadOne, downloadParallel } from './claims/download-large.ts';
+import { lists } from './claims/lists.ts';
 import { manifestGet } from './claims/manifest-get.ts';
 import { memory } from './claims/memory.ts';
+import { mixed } from './claims/mixed.ts';
 import { pushImages } from './claims/push-images.ts';
+import { start } from './claims/start.ts';
+import { stored } from './claims/stored.ts';
 import { uploadChunks, uploadStreamed, uploadWhole } from './claims/upload-large.ts';
 import type { Claim, Result } from './measure.ts';
 import { renderTable } from './table.ts';
@@ -23,6 +27,10 @@ const CLAIMS: readonly Claim[] = [
   downloadParallel,
   pushImages,
   memory,
+  lists,
+  start,
+  stored,
+  mixed,
 ];
 const OUTPUT = 'artefacts/bench.json';
 

@@ -17,7 +17,7 @@ type Headers = Readonly<Record<string, string>>;
 type Upload = (start: string, headers: Headers, file: LargeFile) => Promise<unknown>;
 
 /** One PUT with everything. */
-const putWhole: Upload = (start, headers, { path, digest }) =>
+export const putWhole: Upload = (start, headers, { path, digest }) =>
   curl({ method: 'PUT', url: finishUrl(start, digest), headers, file: path });
 
 const patchOnce: Upload = async (start, headers, { path, digest }) => {
@@ -69,7 +69,7 @@ function uploadClaim(name: string, title: string, upload: Upload): Claim {
   };
 }
 
-async function uploadTo(server: Server, upload: Upload, file: LargeFile): Promise<Numbers> {
+export async function uploadTo(server: Server, upload: Upload, file: LargeFile): Promise<Numbers> {
   const headers = await server.authorize([REPOSITORY]);
   const url = `${server.url}/v2/${REPOSITORY}/blobs/uploads/`;
   const start = await curl({ method: 'POST', url, headers });

@@ -10,6 +10,7 @@ export interface DriftOptions {
   readonly workers?: number;
   /** Data that is there already; it goes with the server. */
   readonly directory?: string;
+  readonly keepsDirectory?: boolean;
   /** For `node`, before the program: `--cpu-prof`. Workers get them, too. */
   readonly nodeArgs?: readonly string[];
 }
@@ -25,6 +26,7 @@ export async function startDrift(options: DriftOptions = {}): Promise<Server> {
     args: [...(options.nodeArgs ?? []), PROGRAM, 'serve'],
     directory,
     port,
+    keepsDirectory: options.keepsDirectory ?? false,
     env: {
       DRIFT_BIND_ADDR: `127.0.0.1:${port}`,
       DRIFT_UI_ADDR: `127.0.0.1:${consolePort}`,
@@ -38,9 +40,9 @@ export async function startDrift(options: DriftOptions = {}): Promise<Server> {
   return { ...server, authorize: (repositories) => token(server.url, repositories) };
 }
 
-/** A bearer token, as container clients use it. */
+/** A bearer token, as container clients use it; it lists the catalog, too. */
 async function token(url: string, repositories: readonly string[]): Promise<Record<string, string>> {
-  const query = new URLSearchParams();
+  const query = new URLSearchParams({ scope: 'registry:catalog:*' });
   for (const repository of repositories) query.append('scope', `repository:${repository}:pull,push`);
   const authorization = `Basic ${Buffer.from(`${USER}:${PASSWORD}`).toString('base64')}`;
   const response = await fetch(`${url}/token?${query.toString()}`, { headers: { authorization } });

@@ -13,6 +13,8 @@ export interface Server {
   /** Of the first process. */
   readonly pid: number;
   readonly directory: string;
+  /** From the start of its first process to its first answer. */
+  readonly startSeconds: number;
   /** What requests for these repositories have to carry. Peers come as they are: without authentication. */
   authorize(repositories: readonly string[]): Promise<Readonly<Record<string, string>>>;
   stop(): Promise<void>;
@@ -25,10 +27,12 @@ export interface Launch {
   readonly directory: string;
   readonly port: number;
   readonly env?: Readonly<Record<string, string>>;
+  /** The directory stays when the server stops: somebody else's data. */
+  readonly keepsDirectory?: boolean;
 }
 
 const START_MILLISECONDS_MAX = 30_000;
-const POLL_MILLISECONDS = 50;
+const POLL_MILLISECONDS = 10;
 
 export function newDirectory(name: string): string {
   return mkdtempSync(join(tmpdir(), `drift-bench-${name}-`));
@@ -50,13 +54,14 @@ export async function launch(options: Launch): Promise<Omit<Server, 'authorize'>
   const { name, directory, port } = options;
   const logFile = join(directory, 'log');
   const log = openSync(logFile, 'a');
+  const start = performance.now();
   const child = spawn(options.command, options.args, {
     cwd: directory,
     env: { ...process.env, ...options.env },
     stdio: ['ignore', log, log],
   });
   const url = `http://127.0.0.1:${port}`;
-  const deadline = performance.now() + START_MILLISECONDS_MAX;
+  const deadline = start + START_MILLISECONDS_MAX;
   while (!(await answers(url))) {
     if (child.exitCode !== null || performance.now() > deadline) {
       await end(child);
@@ -64,14 +69,16 @@ export async function launch(options: Launch): Promise<Omit<Server, 'authorize'>
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
   }
+  const startSeconds = (performance.now() - start) / 1000;
   return {
     name,
     url,
     pid: child.pid ?? 0,
     directory,
+    startSeconds,
     async stop() {
       await end(child);
-      rmSync(directory, { recursive: true, force: true });
+      if (options.keepsDirectory !== true) rmSync(directory, { recursive: true, force: true });
     },
   };
 }
