@@ -1,7 +1,8 @@
 import type { MetaStore } from '../meta/meta-store.ts';
 import type { RepositoryName } from '../oci/name.ts';
 
-const ledgerPageMax = 1000;
+/** Rows at a time: the usual largest page, and the one that says whether there are more. */
+const ledgerPageMax = 1001;
 
 export interface CatalogRequest {
   readonly after: string | null;
@@ -25,16 +26,19 @@ export async function listRepositories(
 ): Promise<CatalogPage> {
   const repositories: RepositoryName[] = [];
   let { after } = request;
+  let rows = Math.min(request.limit + 1, ledgerPageMax);
   while (request.limit > 0) {
     request.signal.throwIfAborted();
-    const page = await deps.meta.read.repositories.list({ after, limit: ledgerPageMax });
+    const page = await deps.meta.read.repositories.list({ after, limit: rows });
     for (const { name } of page) {
       if (!request.mayPull(name)) continue;
       if (repositories.length >= request.limit) return { repositories, more: true };
       repositories.push(name);
     }
-    if (page.length < ledgerPageMax) break;
+    if (page.length < rows) break;
     after = page.at(-1)?.name ?? null;
+    // Who may pull few of many would otherwise have them read a few at a time.
+    rows = ledgerPageMax;
   }
   return { repositories, more: false };
 }

@@ -5,7 +5,8 @@ import type { Tag } from '../oci/reference.ts';
 
 /** Of a list without `n`: clients read only its first page (oras-go stops at 4 MiB of one), so it holds what it can. */
 const tagListBytesMax = 3.5 * 1024 * 1024;
-const ledgerPageMax = 1000;
+/** Rows at a time: the usual largest page, and the one that says whether there are more. */
+const ledgerPageMax = 1001;
 /** Quotes and comma around a tag in JSON. */
 const tagOverheadBytes = 3;
 
@@ -33,13 +34,14 @@ export async function listTags(
   let bytes = 0;
   let { after } = request;
   while (limit > 0) {
-    const page = await deps.meta.read.tags.list({ repository: repository.id, after, limit: ledgerPageMax });
+    const rows = Math.min(limit - tags.length + 1, ledgerPageMax);
+    const page = await deps.meta.read.tags.list({ repository: repository.id, after, limit: rows });
     for (const tag of page) {
       bytes += tag.length + tagOverheadBytes;
       if (tags.length >= limit || bytes > tagListBytesMax) return { tags, more: true };
       tags.push(tag);
     }
-    if (page.length < ledgerPageMax) break;
+    if (page.length < rows) break;
     after = page.at(-1) ?? null;
   }
   return { tags, more: false };
