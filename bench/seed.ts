@@ -6,6 +6,7 @@ import { digestToBytes } from '../src/meta/digest-bytes.ts';
 import { openSqliteMetaStore } from '../src/meta/sqlite/sqlite-meta-store.ts';
 import { type Digest, digestOf } from '../src/oci/digest.ts';
 import { parseManifest } from '../src/oci/manifest.ts';
+import { describeReferrer } from '../src/registry/referrers.ts';
 import { MANIFEST_TYPE } from './push.ts';
 
 const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
@@ -92,7 +93,7 @@ export class Seed {
     const by = `${SEEDED_AT}, '${SEEDED_BY}'`;
     this.#insert = {
       repository: insert('repositories', `null, ?, ${by}`),
-      manifest: insert('manifests', `?, ?, ?, ?, ?, ?, ?, ${by}, null, null, ?`),
+      manifest: insert('manifests', `?, ?, ?, ?, ?, ?, ${by}, null, null, ?, ?`),
       reference: insert('manifest_references', '?, ?, ?, ?, ?, ?, ?'),
       tag: insert('tags', `null, ?, ?, ?, ${by}, null, null, null`),
     };
@@ -159,8 +160,8 @@ export class Seed {
       bytes.length,
       parsed.artifactType,
       subject === null ? null : digestToBytes(subject.digest),
-      subject === null ? null : JSON.stringify(parsed.annotations),
       bytes,
+      subject === null ? null : describeReferrer({ ...parsed, digest, sizeBytes: bytes.length }),
     );
     for (const { kind, position, target, mediaType, sizeBytes } of parsed.references) {
       const to = digestToBytes(target);

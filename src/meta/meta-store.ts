@@ -108,13 +108,32 @@ export interface ManifestReference {
 export interface NewManifest extends StoredManifest {
   readonly artifactType: string | null;
   readonly subject: Digest | null;
-  readonly annotations: Readonly<Record<string, string>> | null;
+  /** JSON of what the referrers list shows of it; null without a subject. */
+  readonly descriptor: string | null;
   readonly references: readonly ManifestReference[];
 }
 
-export interface Referrer extends ManifestHead {
+/** Live manifests whose subject is `subject`, in byte order of their digests after `after`, at most `limit`. */
+export interface ReferrersQuery {
+  readonly repository: RepositoryId;
+  readonly subject: Digest;
+  /** Null: of every type. */
   readonly artifactType: string | null;
-  readonly annotations: Readonly<Record<string, string>> | null;
+  readonly after: Digest | null;
+  readonly limit: number;
+}
+
+export interface ReferrersSize {
+  readonly count: number;
+  /** Of all descriptors, as UTF-8. */
+  readonly bytes: number;
+}
+
+export interface ReferrersText {
+  /** Descriptors with commas between them. */
+  readonly text: string;
+  /** Null when there are none. */
+  readonly last: Digest | null;
 }
 
 /** `live` is false for a manifest that was deleted and not yet collected. */
@@ -130,14 +149,9 @@ export interface ManifestReads {
   /** With deleted ones. */
   state(repository: RepositoryId, digest: Digest): Promise<ManifestState | null>;
   references(repository: RepositoryId, digest: Digest): Promise<readonly ManifestReference[]>;
-  /** Live manifests whose subject is `subject`, in byte order of their digests after `after`, at most `limit`. */
-  referrers(query: {
-    readonly repository: RepositoryId;
-    readonly subject: Digest;
-    readonly artifactType: string | null;
-    readonly after: Digest | null;
-    readonly limit: number;
-  }): Promise<readonly Referrer[]>;
+  /** A descriptor may have as many bytes as a manifest: ask for the size before the text. */
+  referrersSize(query: ReferrersQuery): Promise<ReferrersSize>;
+  referrersText(query: ReferrersQuery): Promise<ReferrersText>;
   /** A live manifest of the repository that references `target` as anything but a subject; for delete checks. */
   referencedBy(repository: RepositoryId, target: Digest): Promise<Digest | null>;
   /** Live manifests that name `target` as a child, in byte order after `after`, at most `limit`; for immutability. */

@@ -44,12 +44,12 @@ export interface ManifestTable {
   bytes: Uint8Array;
   artifact_type: string | null;
   subject: Uint8Array | null;
-  /** JSON object of the manifest's annotations, kept only where there is a subject: the referrers list needs it. */
-  annotations: string | null;
   pushed_at: number;
   pushed_by: string;
   deleted_at: number | null;
   deleted_by: string | null;
+  /** JSON of what the referrers list shows, kept only where there is a subject. */
+  descriptor: string | null;
 }
 
 /** What a manifest points at. The bytes stay the truth; these rows are their index. */

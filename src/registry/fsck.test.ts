@@ -100,7 +100,7 @@ describe('fsck', () => {
           bytes,
           artifactType: null,
           subject: null,
-          annotations: null,
+          descriptor: null,
           references: [
             { ...reference, kind: 'config', target: config },
             { ...reference, kind: 'layer', target: layer },

@@ -9,6 +9,7 @@ import type { Reference, Tag } from '../oci/reference.ts';
 import type { Clock } from '../std/clock.ts';
 import type { Immutability } from './immutability.ts';
 import { resolveReferences } from './manifest-references.ts';
+import { describeReferrer } from './referrers.ts';
 
 export interface PushManifestDeps {
   readonly meta: MetaStore;
@@ -152,17 +153,17 @@ async function currentDigest(
 }
 
 function newManifest(push: Push, references: readonly ManifestReference[]) {
-  const { parsed, request } = push;
+  const { parsed, request, digest } = push;
   const subject = parsed.subject?.digest ?? null;
+  const sizeBytes = request.bytes.byteLength;
   return {
-    digest: push.digest,
+    digest,
     mediaType: parsed.mediaType,
-    sizeBytes: request.bytes.byteLength,
+    sizeBytes,
     bytes: request.bytes,
     artifactType: parsed.artifactType,
     subject,
-    // Only the referrers list reads them.
-    annotations: subject === null ? null : parsed.annotations,
+    descriptor: subject === null ? null : describeReferrer({ ...parsed, digest, sizeBytes }),
     references,
   };
 }

@@ -240,9 +240,22 @@ describe('referrers', () => {
     }
     assert.deepEqual(seen, made.sort());
     assert.equal(pages, 2);
-    const one = await v2.client.send('GET', path(target, '?n=1', 'ghost/large'));
-    assert.equal(one.json.manifests.length, 1);
-    assert.ok(nextOf(one)?.includes('n=1'));
+    for (const n of [1, 2, 5]) {
+      const bySize: string[][] = [];
+      for (let at: string | null = path(target, `?n=${n}`, 'ghost/large'); at !== null; ) {
+        const answer: Answer = await v2.client.send('GET', at);
+        bySize.push(answer.json.manifests.map((entry: { digest: string }) => entry.digest));
+        at = nextOf(answer);
+        assert.ok(at?.includes(`n=${n}`) ?? true);
+      }
+      assert.deepEqual(bySize.flat(), made);
+      assert.deepEqual(
+        bySize.map((page) => page.length).join(' '),
+        { 1: '1 1 1 1 1', 2: '2 2 1', 5: '3 2' }[n],
+      );
+    }
+    const none = await v2.client.send('GET', path(target, '?n=0', 'ghost/large'));
+    assert.deepEqual([none.json.manifests, nextOf(none)], [[], null]);
   });
 
   it('GET, without the right to pull, is refused', async () => {

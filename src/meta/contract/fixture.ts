@@ -38,7 +38,7 @@ export function manifestOf(text: string, more: Partial<NewManifest> = {}): NewMa
     bytes,
     artifactType: null,
     subject: null,
-    annotations: null,
+    descriptor: null,
     references: [],
     ...more,
   };

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Digest } from '../../oci/digest.ts';
 import type { ManifestScanEntry, MetaStore } from '../meta-store.ts';
 import {
   type ContractFixture,
@@ -118,33 +119,35 @@ function referencesOfManifests({ check }: ContractFixture): void {
 }
 
 function listsOfManifests({ check }: ContractFixture): void {
-  check('manifests.referrers, pages in byte order, filtered, live ones only', async (store) => {
-    const repository = await ensure(store);
-    const subject = digestFor('a subject that is not there');
-    const referrers = Array.from({ length: 6 }, (_, index) =>
-      manifestOf(`r${index}`, {
-        subject,
-        artifactType: index % 2 === 0 ? 'even' : 'odd',
-        annotations: { index: String(index) },
-      }),
-    );
-    for (const referrer of referrers) await put(store, repository, referrer);
-    const list = (artifactType: string | null, after: typeof subject | null, limit: number) =>
-      store.read.manifests.referrers({ repository: repository.id, subject, artifactType, after, limit });
-    const digests = inByteOrder(referrers.map((referrer) => referrer.digest));
-    const first = await list(null, null, 4);
-    const second = await list(null, first.at(-1)?.digest ?? null, 4);
-    assert.deepEqual(
-      [...first, ...second].map((referrer) => referrer.digest),
-      digests,
-    );
-    const even = await list('even', null, 10);
-    assert.deepEqual(
-      even.map((referrer) => referrer.annotations?.['index'] ?? '').toSorted((a, b) => a.localeCompare(b)),
-      ['0', '2', '4'],
-    );
-    await store.transaction((tx) => tx.manifests.delete(repository.id, digests[0] ?? subject, 'ann', 9));
-    assert.equal((await list(null, null, 10)).length, 5);
+  check('manifests.referrersText, page by page, joins what was pushed in byte order', async (store) => {
+    const { referrers, query } = await putReferrers(store);
+    const ordered = inByteOrder(referrers.map((referrer) => referrer.digest));
+    const textOf = (digests: readonly Digest[]) =>
+      digests.map((digest) => referrers.find((referrer) => referrer.digest === digest)?.descriptor).join(',');
+    const first = await store.read.manifests.referrersText({ ...query, limit: 4 });
+    assert.deepEqual(first, { text: textOf(ordered.slice(0, 4)), last: ordered[3] });
+    const second = await store.read.manifests.referrersText({ ...query, after: first.last, limit: 4 });
+    assert.deepEqual(second, { text: textOf(ordered.slice(4)), last: ordered[5] });
+    const third = await store.read.manifests.referrersText({ ...query, after: second.last });
+    assert.deepEqual(third, { text: '', last: null });
+  });
+
+  check('manifests.referrersSize, filtered and live ones only, says the bytes of the text', async (store) => {
+    const { repository, referrers, query } = await putReferrers(store);
+    const { count, bytes } = await store.read.manifests.referrersSize(query);
+    const { text } = await store.read.manifests.referrersText(query);
+    assert.deepEqual([count, bytes + count - 1], [6, Buffer.byteLength(text)]);
+    const even = { ...query, artifactType: 'even' };
+    assert.equal((await store.read.manifests.referrersSize(even)).count, 3);
+    assert.equal((await store.read.manifests.referrersSize({ ...even, limit: 2 })).count, 2);
+    const [gone] = referrers;
+    assert.ok(gone);
+    await store.transaction((tx) => tx.manifests.delete(repository.id, gone.digest, 'ann', 9));
+    assert.equal((await store.read.manifests.referrersSize(query)).count, 5);
+    await put(store, repository, gone);
+    assert.equal((await store.read.manifests.referrersText(query)).text, text);
+    const nobody = { ...query, subject: digestFor('a subject without referrers') };
+    assert.deepEqual(await store.read.manifests.referrersSize(nobody), { count: 0, bytes: 0 });
   });
 
   check('manifests.scan, in pages of two, gives every manifest of every repository once', async (store) => {
@@ -163,4 +166,20 @@ function listsOfManifests({ check }: ContractFixture): void {
     assert.equal(seen.length, 6);
     assert.equal(new Set(seen).size, 6);
   });
+}
+
+/** Six of a subject that is not there, every second of type `even`, with text of more than one byte a letter. */
+async function putReferrers(store: MetaStore) {
+  const repository = await ensure(store);
+  const subject = digestFor('a subject that is not there');
+  const referrers = Array.from({ length: 6 }, (_, index) =>
+    manifestOf(`r${index}`, {
+      subject,
+      artifactType: index % 2 === 0 ? 'even' : 'odd',
+      descriptor: JSON.stringify({ note: `nº ${index}` }),
+    }),
+  );
+  for (const referrer of referrers) await put(store, repository, referrer);
+  const query = { repository: repository.id, subject, artifactType: null, after: null, limit: 10 };
+  return { repository, referrers, query };
 }

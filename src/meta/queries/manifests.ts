@@ -1,8 +1,8 @@
-import type { Kysely, SelectQueryBuilder } from 'kysely';
+import { type Kysely, type SelectQueryBuilder, sql } from 'kysely';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
-import { digestFromBytes, digestToBytes } from '../digest-bytes.ts';
+import { digestFromBytes, digestFromBytesOrNull, digestToBytes } from '../digest-bytes.ts';
 import type * as contract from '../meta-store.ts';
 import type { Database, ReferenceKind } from '../schema.ts';
 import { pagesOf } from './pages.ts';
@@ -76,26 +76,27 @@ export class ManifestReads implements contract.ManifestReads {
     }));
   }
 
-  async referrers(
-    query: Parameters<contract.ManifestReads['referrers']>[0],
-  ): Promise<readonly contract.Referrer[]> {
-    const { artifactType } = query;
-    const rows = await this.db
-      .selectFrom('manifests')
-      .select(['digest', 'media_type', 'size_bytes', 'artifact_type', 'annotations'])
-      .where('repository_id', '=', query.repository)
-      .where('subject', '=', digestToBytes(query.subject))
-      .where('digest', '>', afterBytes(query.after))
-      .where('deleted_at', 'is', null)
-      .$if(artifactType !== null, (builder) => builder.where('artifact_type', '=', artifactType))
-      .orderBy('digest')
-      .limit(query.limit)
-      .execute();
-    return rows.map((row) => ({
-      ...headFromRow(row),
-      artifactType: row.artifact_type,
-      annotations: row.annotations === null ? null : (JSON.parse(row.annotations) as Record<string, string>),
-    }));
+  async referrersSize(query: contract.ReferrersQuery): Promise<contract.ReferrersSize> {
+    const row = await this.db
+      .selectFrom(this.#referrers(query).as('page'))
+      .select((eb) => [
+        eb.fn.countAll<number>().as('count'),
+        sql<number>`coalesce(sum(octet_length(descriptor)), 0)`.as('bytes'),
+      ])
+      .executeTakeFirstOrThrow();
+    return { count: row.count, bytes: row.bytes };
+  }
+
+  async referrersText(query: contract.ReferrersQuery): Promise<contract.ReferrersText> {
+    // The rows come in the order of the page within, which is that of its index.
+    const row = await this.db
+      .selectFrom(this.#referrers(query).as('page'))
+      .select([
+        sql<string | null>`string_agg(descriptor, ',')`.as('text'),
+        sql<Uint8Array | null>`max(digest)`.as('last'),
+      ])
+      .executeTakeFirstOrThrow();
+    return { text: row.text ?? '', last: digestFromBytesOrNull(row.last) };
   }
 
   async referencedBy(repository: contract.RepositoryId, target: Digest): Promise<Digest | null> {
@@ -155,6 +156,20 @@ export class ManifestReads implements contract.ManifestReads {
     }));
   }
 
+  #referrers(query: contract.ReferrersQuery) {
+    const { artifactType } = query;
+    return this.db
+      .selectFrom('manifests')
+      .select(['digest', 'descriptor'])
+      .where('repository_id', '=', query.repository)
+      .where('subject', '=', digestToBytes(query.subject))
+      .where('digest', '>', afterBytes(query.after))
+      .where('deleted_at', 'is', null)
+      .$if(artifactType !== null, (builder) => builder.where('artifact_type', '=', artifactType))
+      .orderBy('digest')
+      .limit(query.limit);
+  }
+
   #liveReferences(repository: contract.RepositoryId, target: Digest): LiveReferences {
     return this.db
       .selectFrom('manifest_references as r')
@@ -172,7 +187,7 @@ type LiveReferences = SelectQueryBuilder<Joined, 'r' | 'm', object>;
 
 export class ManifestQueries extends ManifestReads implements contract.ManifestWrites {
   async put(repository: contract.RepositoryId, manifest: contract.NewManifest, by: string, at: number) {
-    const { subject, annotations } = manifest;
+    const { subject } = manifest;
     const digest = digestToBytes(manifest.digest);
     await this.db
       .insertInto('manifests')
@@ -184,7 +199,7 @@ export class ManifestQueries extends ManifestReads implements contract.ManifestW
         bytes: manifest.bytes,
         artifact_type: manifest.artifactType,
         subject: subject === null ? null : digestToBytes(subject),
-        annotations: annotations === null ? null : JSON.stringify(annotations),
+        descriptor: manifest.descriptor,
         pushed_at: at,
         pushed_by: by,
         deleted_at: null,

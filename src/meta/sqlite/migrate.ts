@@ -2,12 +2,15 @@ import { LedgerTooNew, LedgerTooOld } from '../errors.ts';
 import { migrations, type SqlWords, schemaVersion } from '../migrations/index.ts';
 import type { Connection } from './connection.ts';
 
-const sqliteWords: SqlWords = {
+export const sqliteWords: SqlWords = {
   id: 'integer primary key autoincrement',
   text: 'text',
   integer: 'integer',
   bytes: 'blob',
   clustered: ' without rowid',
+  carried: (columns) => `, ${columns}`,
+  jsonText: (expression) => `json_quote(${expression})`,
+  hex: (expression) => `lower(hex(${expression}))`,
 };
 
 /** Inside a transaction of the writer. */
