@@ -11,8 +11,9 @@ const REFERRERS = 10_000;
 const PAGE_ENTRIES = 1_000;
 /** Places in a list where pages begin, so that no single one stays at hand. */
 const PLACES = 16;
+const WORKERS = 2;
 /** One for each worker: what is asked for is how long a page takes, not how long requests wait for each other. */
-const CONNECTIONS = 2;
+const CONNECTIONS = WORKERS;
 const P99_MILLISECONDS_MAX = 10;
 
 interface List {

@@ -76,10 +76,10 @@ export interface Repository {
 export interface RepositoryReads {
   find(name: RepositoryName): Promise<Repository | null>;
   /**
-   * Repositories that hold at least one live manifest, in byte order of their names, after `after` (exclusive), at most
+   * Names of the repositories that hold at least one live manifest, in byte order, after `after` (exclusive), at most
    * `limit`.
    */
-  list(query: { readonly after: string | null; readonly limit: number }): Promise<readonly Repository[]>;
+  list(query: { readonly after: string | null; readonly limit: number }): Promise<readonly RepositoryName[]>;
 }
 
 export interface RepositoryWrites {

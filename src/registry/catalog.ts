@@ -30,13 +30,13 @@ export async function listRepositories(
   while (request.limit > 0) {
     request.signal.throwIfAborted();
     const page = await deps.meta.read.repositories.list({ after, limit: rows });
-    for (const { name } of page) {
+    for (const name of page) {
       if (!request.mayPull(name)) continue;
       if (repositories.length >= request.limit) return { repositories, more: true };
       repositories.push(name);
     }
     if (page.length < rows) break;
-    after = page.at(-1)?.name ?? null;
+    after = page.at(-1) ?? null;
     // Who may pull few of many would otherwise have them read a few at a time.
     rows = ledgerPageMax;
   }

@@ -94,15 +94,8 @@ function repositories({ check }: ContractFixture): void {
       }
     }
     const all = await store.read.repositories.list({ after: null, limit: 10 });
-    assert.deepEqual(
-      all.map((repository) => repository.name),
-      ['a', 'b', 'b-c', 'b/x'],
-    );
-    const page = await store.read.repositories.list({ after: 'b', limit: 1 });
-    assert.deepEqual(
-      page.map((repository) => repository.name),
-      ['b-c'],
-    );
+    assert.deepEqual(all, ['a', 'b', 'b-c', 'b/x']);
+    assert.deepEqual(await store.read.repositories.list({ after: 'b', limit: 1 }), ['b-c']);
   });
 
   check('probe, integrity, on a sound store, find nothing', async (store) => {

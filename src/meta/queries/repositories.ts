@@ -19,10 +19,10 @@ export class RepositoryReads implements contract.RepositoryReads {
     return row === undefined ? null : repositoryFromRow(row);
   }
 
-  async list(query: { readonly after: string | null; readonly limit: number }) {
+  async list(query: { readonly after: string | null; readonly limit: number }): Promise<RepositoryName[]> {
     const rows = await this.db
       .selectFrom('repositories')
-      .select(['id', 'name', 'created_at'])
+      .select('name')
       .where('name', '>', query.after ?? '')
       .where((eb) =>
         eb.exists(
@@ -36,7 +36,7 @@ export class RepositoryReads implements contract.RepositoryReads {
       .orderBy('name')
       .limit(query.limit)
       .execute();
-    return rows.map(repositoryFromRow);
+    return rows.map(({ name }) => name as RepositoryName);
   }
 }
 
