@@ -7,15 +7,18 @@ export async function* untilAborted<T>(
   signal: AbortSignal,
 ): AsyncGenerator<T, void, void> {
   const iterator = source[Symbol.asyncIterator]();
-  const abort = Promise.withResolvers<never>();
-  abort.promise.catch(() => undefined);
-  const onAbort = (): void => abort.reject(signal.reason);
+  // Not a race with one promise for all: that one would keep what every round left on it until the end.
+  let rejectNext: (reason: unknown) => void = () => undefined;
+  const onAbort = (): void => rejectNext(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
   let ended = false;
   try {
     for (;;) {
       signal.throwIfAborted();
-      const result = await Promise.race([iterator.next(), abort.promise]);
+      const result = await new Promise<IteratorResult<T>>((resolve, reject) => {
+        rejectNext = reject;
+        iterator.next().then(resolve, reject);
+      });
       if (result.done === true) {
         ended = true;
         return;
