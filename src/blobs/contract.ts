@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readdir, readlink } from 'node:fs/promises';
 import { describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import type { BlobBody, BlobLocation, BlobStore, Page, UploadId } from './blob-store.ts';
+import { assertOpenFiles, openFiles } from './open-files.ts';
 import { newUploadId } from './upload-id.ts';
 
 export interface OpenedForContract {
@@ -30,8 +29,6 @@ interface World extends OpenedForContract {
 }
 
 const LARGE_BYTES = 3 * 1024 * 1024 + 17;
-/** What is closed by an abort is closed soon, not at once. */
-const SETTLE_MILLISECONDS_MAX = 5000;
 
 /**
  * What every blob store must do. Run it in a test file of `node:test`. Each test has a store of its own; a test whose store
@@ -92,6 +89,22 @@ function staging(test: Test, large: Buffer): void {
       assert.ok((await stagedBytes(store, id, signal)).equals(large), `pieces of ${size} bytes`);
       await store.discard(id);
     }
+  });
+
+  test('append, a source that fills the same chunk again and again, holds what each one was', async (world) => {
+    const { store, signal } = world;
+    const id = newUploadId();
+    await store.stage(id);
+    const source = async function* () {
+      const chunk = Buffer.alloc(64 * 1024);
+      for (const piece of sliced(large, chunk.byteLength)) {
+        yield chunk.subarray(0, Buffer.from(piece).copy(chunk));
+      }
+      chunk.fill(0);
+    };
+    assert.equal(await store.append(id, 0, source(), signal), large.byteLength);
+    assert.ok((await stagedBytes(store, id, signal)).equals(large));
+    await store.discard(id);
   });
 
   test('append, any series of offsets and pieces, agrees with a model', async ({ store, signal }) => {
@@ -479,21 +492,4 @@ async function allPages<T>(next: (cursor: string | null) => Promise<Page<T>>): P
     cursor = page.cursor;
   } while (cursor !== null);
   return pages;
-}
-
-/** Paths of the files this process has open; none where the system does not tell. Sockets and pipes are not files. */
-async function openFiles(): Promise<string[]> {
-  const names = await readdir('/proc/self/fd').catch(() => []);
-  const paths = await Promise.all(names.map((name) => readlink(`/proc/self/fd/${name}`).catch(() => '')));
-  return paths.filter((path) => path.startsWith('/') && !path.startsWith('/proc/')).sort();
-}
-
-async function assertOpenFiles(expected: readonly string[]): Promise<void> {
-  const deadline = Date.now() + SETTLE_MILLISECONDS_MAX;
-  let found = await openFiles();
-  while (found.length > expected.length && Date.now() < deadline) {
-    await sleep(5);
-    found = await openFiles();
-  }
-  assert.deepEqual(found, expected, 'files are left open');
 }

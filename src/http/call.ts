@@ -26,8 +26,13 @@ export interface RequestBody {
   readonly lengthBytes: number | null;
   /** No body at all, or `Content-Length: 0`. */
   readonly empty: boolean;
-  /** The bytes; iterated at most once. Sends `100 Continue` on first use. Counts bytes and watches the idle limit. */
+  /**
+   * The bytes; iterated at most once. Sends `100 Continue` on first use. Counts bytes and watches the idle limit. A chunk is
+   * filled again when the next one is asked for: copy what is to be kept.
+   */
   readonly chunks: AsyncIterable<Uint8Array>;
+  /** Ends `chunks`: what has arrived is still handed out, then the reader gets the error. */
+  readonly fail: (error: Error) => void;
   /** The raw message, for Fastify only. */
   readonly message: IncomingMessage;
 }

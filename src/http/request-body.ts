@@ -1,9 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RegistryError } from '../oci/error-codes.ts';
+import { Arrivals } from './arrivals.ts';
 import type { RequestBody } from './call.ts';
 
-/** Bytes held between the socket and a slower consumer before the socket is paused. */
-const QUEUE_BYTES_MAX = 256 * 1024;
 /** Bytes that each idle window must bring, so that one byte a minute does not hold an upload open. */
 const WINDOW_BYTES_MIN = 256;
 
@@ -24,8 +23,7 @@ export class IncomingBody implements RequestBody, AsyncIterableIterator<Uint8Arr
   readonly message: IncomingMessage;
   bytesRead = 0;
   readonly #options: RequestBodyOptions;
-  #queue: Uint8Array[] = [];
-  #queueBytes = 0;
+  readonly #arrivals: Arrivals;
   #windowBytes = 0;
   #timer: NodeJS.Timeout | null = null;
   #wake: (() => void) | null = null;
@@ -41,6 +39,7 @@ export class IncomingBody implements RequestBody, AsyncIterableIterator<Uint8Arr
     const length = headers['content-length'];
     this.lengthBytes = chunked ? null : Number(length ?? 0);
     this.empty = this.lengthBytes === 0;
+    this.#arrivals = new Arrivals(this.lengthBytes);
   }
 
   get chunks(): AsyncIterable<Uint8Array> {
@@ -64,11 +63,9 @@ export class IncomingBody implements RequestBody, AsyncIterableIterator<Uint8Arr
   async next(): Promise<IteratorResult<Uint8Array, undefined>> {
     if (!this.#started) this.#start();
     for (;;) {
-      const chunk = this.#queue.shift();
-      if (chunk !== undefined) {
-        this.#taken(chunk.length);
-        return { value: chunk, done: false };
-      }
+      const piece = this.#arrivals.take(this.#ended || this.#failure !== null);
+      this.#resume();
+      if (piece !== null) return { value: piece, done: false };
       if (this.#failure !== null) throw this.#failure;
       if (this.#ended) return { value: undefined, done: true };
       await new Promise<void>((resolve) => {
@@ -79,13 +76,13 @@ export class IncomingBody implements RequestBody, AsyncIterableIterator<Uint8Arr
 
   return(): Promise<IteratorResult<Uint8Array, undefined>> {
     this.#release();
-    this.#queue = [];
+    this.#arrivals.drop();
     this.#ended = true;
     if (!this.message.complete) this.message.pause();
     return Promise.resolve({ value: undefined, done: true });
   }
 
-  /** Ends reading with an error, for a reader that waits. */
+  /** Ends reading: what has arrived is still handed out, then the reader gets the error. */
   fail(error: Error): void {
     if (this.#ended || this.#failure !== null) return;
     this.#failure = error;
@@ -115,10 +112,9 @@ export class IncomingBody implements RequestBody, AsyncIterableIterator<Uint8Arr
   readonly #onData = (chunk: Uint8Array): void => {
     this.bytesRead += chunk.length;
     this.#windowBytes += chunk.length;
-    this.#queue.push(chunk);
-    this.#queueBytes += chunk.length;
-    if (this.#queueBytes >= QUEUE_BYTES_MAX) this.message.pause();
-    this.#wakeReader();
+    this.#arrivals.push(chunk);
+    if (this.#arrivals.isFull) this.message.pause();
+    if (this.#arrivals.hasPiece) this.#wakeReader();
   };
 
   readonly #onEnd = (): void => {
@@ -133,7 +129,7 @@ export class IncomingBody implements RequestBody, AsyncIterableIterator<Uint8Arr
 
   /** Counts only while it is the client that is waited for, not while the disk is. */
   readonly #onWindow = (): void => {
-    const starving = this.#queueBytes === 0 && this.#wake !== null;
+    const starving = this.#wake !== null;
     if (!starving || this.#windowBytes >= WINDOW_BYTES_MIN) {
       this.#windowBytes = 0;
       this.#timer?.refresh();
@@ -144,13 +140,11 @@ export class IncomingBody implements RequestBody, AsyncIterableIterator<Uint8Arr
     this.fail(error);
   };
 
-  #taken(bytes: number): void {
-    this.#queueBytes -= bytes;
-    if (this.#queueBytes < QUEUE_BYTES_MAX && this.message.isPaused()) {
-      this.#windowBytes = 0;
-      this.#timer?.refresh();
-      this.message.resume();
-    }
+  #resume(): void {
+    if (this.#ended || this.#arrivals.isFull || !this.message.isPaused()) return;
+    this.#windowBytes = 0;
+    this.#timer?.refresh();
+    this.message.resume();
   }
 
   #wakeReader(): void {

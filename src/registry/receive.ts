@@ -8,10 +8,14 @@ import type { SpaceReserve } from './space-reserve.ts';
 
 /** Bytes after which a body of any length asks again whether there is room. */
 const spaceCheckEveryBytes = 16 * 1024 * 1024;
+const neverAborted = new AbortController().signal;
 
 /** The bytes of one request on their way into an upload. */
 export interface Incoming {
+  /** A chunk is the reader's until it asks for the next one. Aborting the signal ends them by its reason. */
   readonly chunks: AsyncIterable<Uint8Array>;
+  /** Ends the chunks early: those that have arrived are still given, then the reason is thrown. */
+  readonly stop: (reason: Error) => void;
   /** Null when the client did not say. */
   readonly lengthBytes: number | null;
   /** The body is known to be empty: nothing is read. */
@@ -65,17 +69,18 @@ export async function receive(
     return { offsetBytes: offset, running, error: toError(error) };
   }
   deps.metrics.uploadStarted();
+  const stop = (): void => incoming.stop(toError(incoming.signal.reason));
   try {
-    const size = await deps.blobs.append(
-      upload.id,
-      offset,
-      metered(deps, { chunks: incoming.chunks, offset, running }),
-      incoming.signal,
-    );
+    if (incoming.signal.aborted) stop();
+    else incoming.signal.addEventListener('abort', stop, { once: true });
+    const chunks = metered(deps, { chunks: incoming.chunks, offset, running });
+    // The body ends by itself when the signal aborts, and only it can give what it holds before that.
+    const size = await deps.blobs.append(upload.id, offset, chunks, neverAborted);
     return finishChunk(incoming, { offset, size, running });
   } catch (error) {
     return { ...(await standing(deps, { id: upload.id, offset, running })), error: toError(error) };
   } finally {
+    incoming.signal.removeEventListener('abort', stop);
     deps.metrics.uploadEnded();
   }
 }

@@ -76,6 +76,17 @@ describe('broken uploads', () => {
     await goOn(v2.client, location, await status());
   });
 
+  it('a PATCH, whose client goes away, keeps also what had not been written yet', async () => {
+    const location = await v2.client.startUpload(REPOSITORY);
+    const part = BYTES.subarray(0, 300_001);
+    const socket = await hangingPatch(location, part, BYTES.length);
+    socket.destroy();
+    const status = async () => offsetOf(await v2.client.send('GET', location));
+    await until(async () => (await status()) > 0);
+    assert.equal(await status(), part.length);
+    await goOn(v2.client, location, part.length);
+  });
+
   for (const where of ['this', 'another'] as const) {
     it(`a PATCH that hangs in this process, when its client comes back to ${where} process, gives way`, async () => {
       const client = where === 'this' ? v2.client : v2.other;

@@ -76,7 +76,7 @@ async function readManifest(call: Call, bytesMax: number): Promise<Uint8Array> {
   for await (const chunk of call.body.chunks) {
     size += chunk.byteLength;
     if (size > bytesMax) throw tooLarge();
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
   }
   return Buffer.concat(chunks, size);
 }

@@ -120,8 +120,9 @@ function incomingOf(call: Call): Incoming {
   if (header !== undefined && range === null) {
     throw new RegistryError('BLOB_UPLOAD_INVALID', 'malformed Content-Range: expected first-last');
   }
-  const { chunks, lengthBytes, empty } = call.body;
-  return { chunks, lengthBytes, empty, range, signal: call.signal };
+  const { body, signal } = call;
+  const { chunks, lengthBytes, empty } = body;
+  return { chunks, stop: (reason) => body.fail(reason), lengthBytes, empty, range, signal };
 }
 
 /** A chunk out of order tells the client where to go on (distribution-spec, "Pushing a blob in chunks"). */
