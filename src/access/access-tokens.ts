@@ -7,7 +7,7 @@ import type { Clock } from '../std/clock.ts';
 import { SIGNING_ALGORITHM, type SigningKeys } from './signing-keys.ts';
 
 /** What a valid access token says. Rights are not in it: it only bounds them. */
-interface AccessToken {
+export interface AccessToken {
   /** Empty for the anonymous caller. */
   readonly userName: string;
   readonly stamp: string;

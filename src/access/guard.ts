@@ -1,12 +1,12 @@
 import { RegistryError } from '../oci/error-codes.ts';
 import type { RepositoryName } from '../oci/name.ts';
-import type { AccessTokens } from './access-tokens.ts';
+import type { AccessToken, AccessTokens } from './access-tokens.ts';
 import { parseAuthorization } from './basic.ts';
 import { principalMay, pullGrants, scopesAllow, scopesAllowCatalog } from './grants.ts';
 import type { Need } from './need.ts';
 import type { PasswordLogins } from './password-logins.ts';
 import type { Action, Anonymous, Caller } from './principal.ts';
-import type { UserDirectory } from './user-directory.ts';
+import type { User, UserDirectory } from './user-directory.ts';
 
 /** The one place that decides who a request comes from and what it may do. What it does not know, it refuses. */
 export interface Guard {
@@ -51,7 +51,9 @@ export function createGuard(deps: GuardDependencies): Guard {
     if (credentials.kind === 'none') return { principal: anonymous, via: 'none', tokenScopes: null };
     if (credentials.kind === 'unusable') throw unauthorized(credentials.why, request.challengeScope, null);
     if (credentials.kind === 'token') {
-      const caller = await identifyToken(deps, anonymous, credentials.token);
+      // What is known is not waited for: this is asked on each request.
+      const identified = identifyToken(deps, anonymous, credentials.token);
+      const caller = identified instanceof Promise ? await identified : identified;
       if (caller !== null) return caller;
       throw unauthorized('the access token is not valid (any more)', request.challengeScope, 'invalid_token');
     }
@@ -68,21 +70,32 @@ export function anonymousPrincipal(anonymousPull: readonly string[]): Anonymous 
 }
 
 /** The token says who; the directory says whether that still holds: another password or a deleted user ends it at once. */
-async function identifyToken(
+function identifyToken(
   deps: GuardDependencies,
   anonymous: Anonymous,
   text: string,
-): Promise<Caller | null> {
-  // What is known is not waited for: this is asked on each request.
-  const verifying = deps.tokens.verify(text);
-  const token = verifying instanceof Promise ? await verifying : verifying;
+): Caller | null | Promise<Caller | null> {
+  const token = deps.tokens.verify(text);
+  if (token instanceof Promise) return token.then((verified) => holderOf(deps, anonymous, verified));
+  return holderOf(deps, anonymous, token);
+}
+
+function holderOf(
+  deps: GuardDependencies,
+  anonymous: Anonymous,
+  token: AccessToken | null,
+): Caller | null | Promise<Caller | null> {
   if (token === null) return null;
   if (token.userName === '') {
     if (anonymous.grants.length === 0) return null;
     return { principal: anonymous, via: 'token', tokenScopes: token.scopes };
   }
-  const finding = deps.users.find(token.userName);
-  const user = finding instanceof Promise ? await finding : finding;
+  const user = deps.users.find(token.userName);
+  if (user instanceof Promise) return user.then((found) => callerWith(token, found));
+  return callerWith(token, user);
+}
+
+function callerWith(token: AccessToken, user: User | null): Caller | null {
   if (user === null || user.stamp !== token.stamp) return null;
   return { principal: user.principal, via: 'token', tokenScopes: token.scopes };
 }

@@ -134,6 +134,7 @@ export interface ResolvedRoute {
   readonly repository: RepositoryName | null;
   /** A second scope that a challenge must ask for: the source of a mount. */
   readonly extraScope: string | null;
+  /** Throws, or rejects, with what goes into the answer. */
   readonly handle: (call: Call) => Promise<Reply>;
 }
 
@@ -170,16 +171,20 @@ export function createV2(deps: {
         need: endpoint.need,
         repository,
         extraScope: raw.kind === 'uploads' ? mountSourceScope(request.query) : null,
-        handle: async (call) => {
+        handle: (call) => {
           const namespace = repository === null ? null : acceptNamespace(namespaces, call);
           // The kind picked both the endpoint and the shape of the route.
-          const reply = await endpoint.handle(desk, call, parseArgument(raw));
-          if (namespace === null) return reply;
-          return { ...reply, headers: { ...reply.headers, 'OCI-Namespace': namespace } };
+          const reply = endpoint.handle(desk, call, parseArgument(raw));
+          return namespace === null ? reply : withNamespace(reply, namespace);
         },
       };
     },
   };
+}
+
+async function withNamespace(answer: Promise<Reply>, namespace: string): Promise<Reply> {
+  const reply = await answer;
+  return { ...reply, headers: { ...reply.headers, 'OCI-Namespace': namespace } };
 }
 
 function readOnly<K extends RouteKind>(need: Need, handle: Handler<K>): RouteRow<K>['methods'] {
