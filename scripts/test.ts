@@ -1,11 +1,13 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { globSync, mkdirSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 import { SUITES, type Suite } from './test-suites.ts';
 import { findTool } from './tools.ts';
 
 /**
  * `npm test` runs every suite that this machine can run and says what it left out; `npm test -- NAME…` runs the suites
- * whose names begin so. With CI=true what is missing is installed first, and nothing may be left out.
+ * whose names begin so. With CI=true what is missing is installed first, and nothing may be left out. `--kills N` makes
+ * crash/kill kill so often.
  */
 async function main(names: readonly string[]): Promise<number> {
   const chosen = SUITES.filter(
@@ -87,5 +89,18 @@ async function runFiles(files: readonly string[], concurrency: number) {
   return { status, passed: count('pass'), failed: count('fail') + count('cancelled') };
 }
 
+/** The suites' names; what suites take from the environment is put there. */
+function readArguments(): readonly string[] {
+  const { values, positionals } = parseArgs({
+    options: { kills: { type: 'string' } },
+    allowPositionals: true,
+  });
+  const { kills } = values;
+  if (kills === undefined) return positionals;
+  if (!/^[1-9]\d*$/.test(kills)) throw new TypeError(`--kills takes a whole number, not ${kills}`);
+  process.env.KILLS = kills;
+  return positionals;
+}
+
 mkdirSync('artefacts', { recursive: true });
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main(readArguments());

@@ -1,6 +1,6 @@
 /**
- * SIGKILL to the whole process group at every step of every form of writing, under load. `KILLS=N` (or `-- --kills N`)
- * does more, `CRASH_SEED` repeats a run: what is killed where depends on the seed alone.
+ * SIGKILL to the whole process group at every step of every form of writing, under load. `KILLS=N`
+ * (`npm test -- crash/kill --kills N`) does more, `CRASH_SEED` repeats a run: what is killed where depends on the seed alone.
  */
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
@@ -9,14 +9,13 @@ import { CrashLane, killStarts, listPlaces, type Place } from './crash-lane.ts';
 import { Expected } from './expected.ts';
 import { SeededRandom } from './seeded-random.ts';
 
-const KILLS_MIN = 300;
+const KILLS_DEFAULT = 300;
 /** Directories on which registries are killed side by side. */
 const LANES = 2;
 const KILLS_PER_DIRECTORY = 60;
 const START_KILLS = 10;
 
-const asked = process.argv.indexOf('--kills');
-const kills = Number(asked === -1 ? (process.env.KILLS ?? KILLS_MIN) : process.argv[asked + 1]);
+const kills = Number(process.env.KILLS ?? KILLS_DEFAULT);
 const seed = Number(process.env.CRASH_SEED ?? randomInt(2 ** 31));
 console.log(`CRASH_SEED=${seed} KILLS=${kills}`);
 
