@@ -112,6 +112,11 @@ interface Parts {
   readonly sync: WalSync | null;
 }
 
+interface Writable {
+  readonly writer: Writer;
+  readonly sync: WalSync;
+}
+
 class Store implements SqliteMetaStore {
   readonly driver = DRIVER;
   readonly read: MetaReads;
@@ -138,14 +143,23 @@ class Store implements SqliteMetaStore {
 
   /** A reader that still needs the log makes `truncate` do what it can: that is no error. */
   readonly checkpoint = async (mode: 'passive' | 'truncate'): Promise<void> => {
-    await this.#writable().writer.alone(`pragma wal_checkpoint(${mode})`);
+    const { writer, sync } = await this.#writable();
+    // SQLite's own sync of the log hears of a failure once, and believes the next: ours asks first.
+    await sync.wait();
+    try {
+      await writer.alone(`pragma wal_checkpoint(${mode})`);
+    } catch (error) {
+      if (!(error instanceof Unavailable && error.retryable)) sync.doubt(error);
+      throw error;
+    }
   };
 
   async transaction<T>(
     work: (tx: MetaTransaction) => Promise<T>,
     options: TransactionOptions = {},
   ): Promise<T> {
-    const { writer, sync } = this.#writable();
+    const writable = this.#writable();
+    const { writer, sync } = writable instanceof Promise ? await writable : writable;
     const start = performance.now();
     try {
       const { value, effects } = await writer.transaction(work);
@@ -173,7 +187,7 @@ class Store implements SqliteMetaStore {
   async probe(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     await this.read.access.setting('probe');
-    await this.#writable().writer.probe();
+    await (await this.#writable()).writer.probe();
   }
 
   stats(): SyncStats {
@@ -191,7 +205,8 @@ class Store implements SqliteMetaStore {
     await sync?.close();
   }
 
-  #writable(): { readonly writer: Writer; readonly sync: WalSync } {
+  /** A promise only where the log has to be mended first. */
+  #writable(): Writable | Promise<Writable> {
     const { writer, sync } = this.#parts;
     if (this.#closed || writer === null || sync === null) {
       throw new Unavailable(
@@ -202,7 +217,12 @@ class Store implements SqliteMetaStore {
         },
       );
     }
-    if (sync.failure !== null) throw sync.failure;
+    if (sync.failure !== null) return this.#mended({ writer, sync });
+    return { writer, sync };
+  }
+
+  async #mended({ writer, sync }: Writable): Promise<Writable> {
+    await writer.exclusively(() => sync.mend(() => this.#walIndex.committed()));
     return { writer, sync };
   }
 

@@ -3,6 +3,16 @@ import { openSync, readSync, type Stats, statSync } from 'node:fs';
 /** `WalIndexHdr` (sqlite.org/walformat.html, 2.1): it stands twice at the start of the file, in 32-bit words of 4 bytes. */
 const HEADER_WORDS = 12;
 const HEADERS_BYTES = 2 * HEADER_WORDS * 4;
+/** Words of the header: `mxFrame` and the two of `aFrameCksum`. */
+const FRAMES_WORD = 4;
+const CHECKSUM_WORD = 6;
+
+/** What stands committed in the log. */
+export interface CommittedFrames {
+  readonly frames: number;
+  /** Of the last of them. */
+  readonly checksum: readonly [number, number];
+}
 
 /**
  * Tells whether anything was committed, by whatever process: every commit rewrites the header of the WAL index, and SQLite
@@ -37,6 +47,14 @@ export class WalIndex {
     }
     if (!unchanged) seen.set(now.subarray(0, HEADER_WORDS));
     return unchanged;
+  }
+
+  /** Null where it cannot be told. Holds for as long as the caller has the write lock. */
+  committed(): CommittedFrames | null {
+    if (this.#file === null || !this.#read(this.#file)) return null;
+    const word = (at: number): number => this.#now[at] ?? 0;
+    for (let at = 0; at < HEADER_WORDS; at += 1) if (word(at) !== word(at + HEADER_WORDS)) return null;
+    return { frames: word(FRAMES_WORD), checksum: [word(CHECKSUM_WORD), word(CHECKSUM_WORD + 1)] };
   }
 
   /** From now on nothing is known. */

@@ -1,5 +1,10 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { Unavailable } from '../../std/unavailable.ts';
+import { writeLogAgain } from './mend-log.ts';
+import type { CommittedFrames } from './wal-index.ts';
+
+/** Between two attempts to mend, in milliseconds. */
+const mendPauseMillisMin = 500;
 
 export interface SyncStats {
   /** Durable commits that waited. */
@@ -22,8 +27,9 @@ export interface SyncStats {
  * our sync is durable in the database. `truncate` empties the same file; the file is removed only when the last
  * connection of all processes closes, and the store keeps its connections open as long as this descriptor.
  *
- * After one failed sync the kernel may have dropped the dirty pages and report success the next time. So there is no next
- * time: everybody who waits is told, and the store writes no more until the process starts again.
+ * After one failed sync the kernel may have dropped the dirty pages and report success the next time. So no next sync is
+ * believed: everybody who waits is told, and the store writes no more until `mend` has written the whole log again. Every
+ * process meets the failure on its own descriptor, and mends for itself.
  *
  * The descriptor is on the log, never on the database: closing any descriptor of that file would drop SQLite's POSIX locks.
  */
@@ -32,6 +38,7 @@ export class WalSync {
   #waiting: PromiseWithResolvers<void> | null = null;
   #running = false;
   #failure: Unavailable | null = null;
+  #mendedAt = Number.NEGATIVE_INFINITY;
   #waits = 0;
   #syncs = 0;
   readonly #observe: (seconds: number, outcome: 'ok' | 'error') => void;
@@ -55,6 +62,33 @@ export class WalSync {
 
   get stats(): SyncStats {
     return { waits: this.#waits, syncs: this.#syncs };
+  }
+
+  /** A checkpoint synced the log, too, and may have been the one to hear of a failure. */
+  doubt(cause: unknown): void {
+    this.#failure ??= failureOf(cause);
+  }
+
+  /**
+   * Makes durable what a failed sync may have lost. `committed` is asked, and nothing may be committed, while it runs:
+   * the caller holds the write lock. Throws the failure when it lasts.
+   */
+  async mend(committed: () => CommittedFrames | null): Promise<void> {
+    if (this.#failure === null) return;
+    // A broken device must not be worn out by everybody who asks.
+    if (performance.now() - this.#mendedAt < mendPauseMillisMin) throw this.#failure;
+    try {
+      const frames = committed();
+      const isWhole = frames !== null && (await writeLogAgain(this.#file, frames));
+      if (!isWhole) throw new Error('what was committed cannot be read back from the log of the ledger');
+      await this.#file.datasync();
+      this.#failure = null;
+    } catch (cause) {
+      this.#failure = failureOf(cause);
+      throw this.#failure;
+    } finally {
+      this.#mendedAt = performance.now();
+    }
   }
 
   /** Resolves when all that was committed before this call survives power loss. */
@@ -98,9 +132,13 @@ export class WalSync {
       group.resolve();
     } catch (cause) {
       this.#observe((performance.now() - start) / 1000, 'error');
-      const message = 'the device of the ledger failed to make a commit durable: check it and restart';
-      this.#failure = new Unavailable('meta store', message, { retryable: false, cause });
+      this.#failure = failureOf(cause);
       group.reject(this.#failure);
     }
   }
+}
+
+function failureOf(cause: unknown): Unavailable {
+  const message = 'the device of the ledger failed to make a commit durable: check it';
+  return new Unavailable('meta store', message, { retryable: false, cause });
 }
