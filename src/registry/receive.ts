@@ -38,6 +38,8 @@ export interface Receipt {
   readonly offsetBytes: number;
   /** The hash over exactly `offsetBytes`; null when this process does not have it. */
   readonly running: RunningDigest | null;
+  /** The digest over exactly `offsetBytes`, where it was read or compared. */
+  readonly verified: Digest | null;
   readonly error: Error | null;
 }
 
@@ -62,11 +64,11 @@ export async function receive(
     if (incoming.empty) {
       if (staged !== null && staged.sizeBytes > offset)
         await cutOff(deps, { id: upload.id, offset, incoming });
-      return { offsetBytes: offset, running, error: null };
+      return { offsetBytes: offset, running, verified: null, error: null };
     }
     await deps.space.require(incoming.lengthBytes ?? 0);
   } catch (error) {
-    return { offsetBytes: offset, running, error: toError(error) };
+    return { offsetBytes: offset, running, verified: null, error: toError(error) };
   }
   deps.metrics.uploadStarted();
   const stop = (): void => incoming.stop(toError(incoming.signal.reason));
@@ -175,13 +177,14 @@ function finishChunk(
     return {
       offsetBytes: chunk.offset,
       running: null,
+      verified: null,
       error: new RegistryError(
         'SIZE_INVALID',
         'the chunk does not have the length that its Content-Range says',
       ),
     };
   }
-  return { offsetBytes: chunk.size, running: chunk.running, error: null };
+  return { offsetBytes: chunk.size, running: chunk.running, verified: null, error: null };
 }
 
 /** After a broken body: what arrived counts, so that the client can go on from there. */
@@ -192,8 +195,8 @@ async function standing(
   const { offset, running } = request;
   const staged = await deps.blobs.staged(request.id).catch(() => null);
   const offsetBytes = staged === null ? 0 : staged.sizeBytes;
-  if (offsetBytes < offset) return { offsetBytes, running: null };
-  return { offsetBytes, running: running?.bytes === offsetBytes ? running : null };
+  if (offsetBytes < offset) return { offsetBytes, running: null, verified: null };
+  return { offsetBytes, running: running?.bytes === offsetBytes ? running : null, verified: null };
 }
 
 function tooLarge(blobBytesMax: number): RegistryError {

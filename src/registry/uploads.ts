@@ -8,6 +8,7 @@ import type { Clock } from '../std/clock.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
 import { type CommittedBlob, commitBlob } from './commit-blob.ts';
 import { type Incoming, type Receipt, type ReceiveDeps, receive, stagedDigest, toError } from './receive.ts';
+import { restagePlaced } from './restage-placed.ts';
 import type { RunningDigests } from './running-digests.ts';
 import type { SpaceReserve } from './space-reserve.ts';
 import type { UploadLease, UploadLeases } from './upload-leases.ts';
@@ -111,7 +112,8 @@ export async function finishUpload(
 ): Promise<CommittedBlob> {
   await findOwn(deps, key);
   return deps.leases.hold(key.id, request.incoming.signal, async (lease) => {
-    const receipt = await receiveOrGiveUp(deps, lease, request.incoming);
+    const received = await receiveRest(deps, lease, request);
+    let receipt = received;
     try {
       const actual = await digestOfUpload(deps, lease, { ...request, receipt });
       if (actual !== request.digest) {
@@ -119,6 +121,7 @@ export async function finishUpload(
         if (receipt.offsetBytes < lease.upload.offsetBytes) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
         throw wrongDigest(request.digest, actual);
       }
+      receipt = { ...received, verified: actual };
       const committed = await commitBlob(deps, {
         uploadId: key.id,
         leaseToken: lease.token,
@@ -134,6 +137,25 @@ export async function finishUpload(
       throw error;
     }
   });
+}
+
+/** What this request brings; nothing, when an earlier one brought it all and failed only after its bytes were placed. */
+async function receiveRest(
+  deps: UploadDeps,
+  lease: UploadLease,
+  { digest, incoming }: { readonly digest: Digest; readonly incoming: Incoming },
+): Promise<Receipt> {
+  const { offsetBytes } = lease.upload;
+  const asBefore: Receipt = { offsetBytes, running: null, verified: null, error: null };
+  let restaged: boolean;
+  try {
+    const signal = AbortSignal.any([incoming.signal, lease.signal]);
+    restaged = await restagePlaced(deps, lease.upload, { digest, signal });
+  } catch (error) {
+    await giveUp(deps, lease, { ...asBefore, error: toError(error) });
+    throw error;
+  }
+  return restaged ? { ...asBefore, verified: digest } : receiveOrGiveUp(deps, lease, incoming);
 }
 
 /** One request with everything in it (`POST ?digest=`): no row, so nothing to resume. */
@@ -212,6 +234,7 @@ async function digestOfUpload(
   request: { readonly digest: Digest; readonly incoming: Incoming; readonly receipt: Receipt },
 ): Promise<Digest> {
   const { receipt } = request;
+  if (receipt.verified === request.digest) return receipt.verified;
   const algorithm = digestAlgorithm(request.digest);
   if (receipt.running !== null && receipt.running.algorithm === algorithm) return receipt.running.digest();
   const { upload } = lease;
@@ -234,13 +257,14 @@ async function digestOfUpload(
 async function release(deps: UploadDeps, lease: UploadLease, receipt: Receipt): Promise<void> {
   const { upload } = lease;
   const unchanged = receipt.offsetBytes === upload.offsetBytes;
+  const digestNow = receipt.verified ?? receipt.running?.digest() ?? null;
   if (receipt.running !== null) deps.running.keep(upload.id, receipt.running);
   const held = await deps.meta.transaction(
     (tx) =>
       tx.uploads.release(upload.id, lease.token, {
         offsetBytes: receipt.offsetBytes,
-        digestSoFar: receipt.running?.digest() ?? (unchanged ? upload.digestSoFar : null),
-        hashedInRun: receipt.running !== null ? deps.runId : unchanged ? upload.hashedInRun : null,
+        digestSoFar: digestNow ?? (unchanged ? upload.digestSoFar : null),
+        hashedInRun: digestNow !== null ? deps.runId : unchanged ? upload.hashedInRun : null,
         expiresAt: deps.leases.expiresAt(),
       }),
     { durable: false },

@@ -3,8 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { UploadId } from '../../src/blobs/blob-store.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import { expireUploads, sweepStaged } from '../../src/registry/expire-uploads.ts';
-import { ADMIN, type Answer, basic, sha256, type V2Client } from './v2-client.ts';
+import { ADMIN, type Answer, basic, OWNER, sha256, type V2Client } from './v2-client.ts';
 import { startV2, type V2Server } from './v2-server.ts';
 
 const REPOSITORY = 'ghost/broken';
@@ -48,6 +50,58 @@ describe('broken uploads', () => {
     const stored = await client.send('GET', `/v2/${REPOSITORY}/blobs/${sha256(bytes)}`);
     assert.deepEqual(stored.body, bytes);
   }
+
+  /** What a closing PUT has done when the last step, in the ledger, fails. */
+  async function placeWithoutLedger(location: string, bytes: Buffer): Promise<string> {
+    const digest = sha256(bytes) as Digest;
+    await v2.meta.transaction((tx) =>
+      tx.blobs.claim(digest, bytes.length, v2.blobs.locate(digest), v2.clock.now()),
+    );
+    assert.ok(await v2.blobs.commit(location.split('/').at(-1) as UploadId, digest));
+    return `${location}?digest=${digest}`;
+  }
+
+  for (const last of ['without a body', 'with its last chunk']) {
+    it(`a closing PUT ${last}, placed by one whose ledger failed, is 201 when it comes again`, async () => {
+      const bytes = randomBytes(BYTES.length);
+      const location = await v2.client.startUpload(REPOSITORY);
+      assert.equal((await v2.client.send('PATCH', location, { body: bytes })).status, 202);
+      const put = await placeWithoutLedger(location, bytes);
+      const ask = last === 'without a body' ? {} : { body: bytes.subarray(HALF.length) };
+      const stranger = await v2.client.send('PUT', put, { ...ask, as: OWNER });
+      assert.equal(stranger.code, 'BLOB_UPLOAD_UNKNOWN');
+      const answer = await v2.other.send('PUT', put, ask);
+      assert.equal(answer.status, 201, answer.body.toString());
+      const stored = await v2.client.send('GET', `/v2/${REPOSITORY}/blobs/${sha256(bytes)}`);
+      assert.deepEqual(stored.body, bytes);
+      assert.equal((await v2.client.send('PUT', put, ask)).code, 'BLOB_UPLOAD_UNKNOWN');
+    });
+  }
+
+  it('a closing PUT that comes again, bytes placed torn, is unknown', async () => {
+    const bytes = randomBytes(HALF.length);
+    const location = await v2.client.startUpload(REPOSITORY);
+    assert.equal((await v2.client.send('PATCH', location, { body: bytes })).status, 202);
+    const put = await placeWithoutLedger(location, bytes);
+    const other = await v2.client.startUpload(REPOSITORY);
+    assert.equal((await v2.client.send('PATCH', other, { body: randomBytes(bytes.length) })).status, 202);
+    await v2.blobs.commit(other.split('/').at(-1) as UploadId, sha256(bytes) as Digest);
+    assert.equal((await v2.client.send('PUT', put)).code, 'BLOB_UPLOAD_UNKNOWN');
+  });
+
+  it('a closing PUT, of a digest whose bytes its upload never had, links nothing that is stored', async () => {
+    const bytes = randomBytes(HALF.length);
+    await v2.client.pushBlob('other/private', bytes);
+    const location = await v2.client.startUpload(REPOSITORY);
+    const answer = await v2.client.send('PUT', `${location}?digest=${sha256(bytes)}`);
+    assert.equal(answer.code, 'DIGEST_INVALID');
+    const again = await v2.client.startUpload(REPOSITORY);
+    assert.equal((await v2.client.send('PATCH', again, { body: bytes.subarray(1) })).status, 202);
+    await v2.blobs.discard(again.split('/').at(-1) as UploadId);
+    const lost = await v2.client.send('PUT', `${again}?digest=${sha256(bytes)}`);
+    assert.equal(lost.code, 'BLOB_UPLOAD_UNKNOWN');
+    assert.equal((await v2.client.send('HEAD', `/v2/${REPOSITORY}/blobs/${sha256(bytes)}`)).status, 404);
+  });
 
   it('an upload, whose staged bytes are gone, is unknown to the closing PUT: the digest was no mistake', async () => {
     const location = await v2.client.startUpload(REPOSITORY);
