@@ -18,7 +18,7 @@ export const SUITES: readonly Suite[] = [
   { name: 'v2', files: ['test/v2/*.test.ts'], needs: [], concurrency: 2 },
   { name: 'guard', files: ['test/guard/*.test.ts'], needs: [], concurrency: 2 },
   { name: 'process', files: ['test/process/*.test.ts'], needs: [], concurrency: 1 },
-  { name: 'faults', files: ['test/faults/*.test.ts'], needs: ['ip'], root: true, concurrency: 1 },
+  { name: 'faults', files: ['test/faults/*.test.ts'], needs: ['ip', 'gcc'], root: true, concurrency: 1 },
   { name: 'crash/kill', files: ['test/crash/kill.test.ts'], needs: [], concurrency: 1 },
   { name: 'crash/power', files: ['test/crash/power.test.ts'], needs: ['gcc'], concurrency: 1 },
   { name: 'crash/model', files: ['test/crash/model.test.ts'], needs: [], concurrency: 1 },

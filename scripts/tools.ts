@@ -27,7 +27,7 @@ export const DEBIAN_TOOLS = {
 } as const satisfies Record<string, string>;
 
 /** Packages that those need to work here and that Debian only recommends. */
-export const DEBIAN_EXTRAS = ['uidmap', 'crun', 'runc', 'iptables', 'ca-certificates'] as const;
+export const DEBIAN_EXTRAS = ['uidmap', 'crun', 'runc', 'iptables', 'ca-certificates', 'libc6-dev'] as const;
 
 /** Go programs, pinned. Each has a folder of its own, named with its version: cosign comes twice. */
 export const GO_TOOLS = {

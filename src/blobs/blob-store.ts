@@ -92,7 +92,8 @@ export interface BlobStore {
   /**
    * Makes the staged bytes the blob `digest` and forgets the upload. Copies no bytes. When it resolves the bytes survive
    * power loss. The caller has verified that the bytes have this digest. A blob already there is replaced by the same
-   * bytes (which heals a torn one); readers of the old one are not disturbed. Unknown upload: `null`.
+   * bytes (which heals a torn one); readers of the old one are not disturbed. Unknown upload: `null`. Staged bytes that may
+   * have been lost on the way to the device are staged no more: they have to be sent again.
    */
   commit(uploadId: UploadId, digest: Digest): Promise<StoredBlob | null>;
 

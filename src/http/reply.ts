@@ -97,10 +97,12 @@ async function writeBlob(
     return { bytesOut: 0, outcome: 'sent', error: null };
   }
   if (isQueued(response)) await waitForTurn(response);
+  // Read before the head goes out, so that a blob that cannot be read is still an honest error.
+  const pieces = await begin(body);
   const stream = new ReplyStream(response, options.idleMillisecondsMax);
   try {
     response.writeHead(reply.status, head);
-    await stream.pass(body, sizeBytes);
+    await stream.pass(body, pieces, sizeBytes);
     return await stream.finish();
   } catch (error) {
     return stream.breakOff(error);
@@ -125,15 +127,19 @@ async function writeRanges(
     return { bytesOut: 0, outcome: 'sent', error: null };
   }
   if (isQueued(response)) await waitForTurn(response);
-  // Opened before the head goes out, so that a part that cannot be opened is still an honest error.
+  // Read before the head goes out, as above.
   let body = await ranges.open(first);
+  let pieces = await begin(body);
   const stream = new ReplyStream(response, options.idleMillisecondsMax);
   try {
     response.writeHead(reply.status, head);
     for (const [index, range] of ranges.ranges.entries()) {
-      if (index > 0) body = await ranges.open(range);
+      if (index > 0) {
+        body = await ranges.open(range);
+        pieces = await begin(body);
+      }
       await stream.write(frame.heads[index] ?? NOTHING);
-      await stream.pass(body, range.end - range.start + 1);
+      await stream.pass(body, pieces, range.end - range.start + 1);
       await body.close();
     }
     await stream.write(frame.tail);
@@ -142,6 +148,21 @@ async function writeRanges(
     return stream.breakOff(error);
   } finally {
     await body.close();
+  }
+}
+
+interface Pieces {
+  readonly first: IteratorResult<Uint8Array>;
+  readonly rest: AsyncIterator<Uint8Array>;
+}
+
+async function begin(body: BlobBody): Promise<Pieces> {
+  const rest = body.chunks[Symbol.asyncIterator]();
+  try {
+    return { first: await rest.next(), rest };
+  } catch (error) {
+    await body.close();
+    throw error;
   }
 }
 
@@ -161,12 +182,13 @@ class ReplyStream {
     if (response.destroyed || response.socket === null) this.#gone = true;
   }
 
-  async pass(body: BlobBody, sizeBytes: number): Promise<void> {
+  async pass(body: BlobBody, pieces: Pieces, sizeBytes: number): Promise<void> {
     this.#body = body;
     const { recycle } = body;
     let left = sizeBytes;
     if (this.#gone) throw new ClientGone();
-    for await (const chunk of body.chunks) {
+    for (let piece = pieces.first; piece.done !== true; piece = await pieces.rest.next()) {
+      const chunk = piece.value;
       left -= chunk.length;
       if (left < 0) throw new Error(`the blob has more than the ${sizeBytes} bytes it was announced with`);
       await this.write(chunk, recycle === undefined ? undefined : () => recycle(chunk));

@@ -38,16 +38,28 @@ export class Directories {
     if (this.#known.has(directory)) return;
     const parent = dirname(directory);
     if (parent !== '.') await this.ensure(parent);
+    const made = await this.#make(directory);
     try {
-      await this.#files.mkdir(this.path(directory), { mode: DIRECTORY_MODE });
+      await this.sync(directory);
+      await this.sync(parent);
     } catch (error) {
-      if (errorCode(error) !== 'EEXIST') throw error;
-      // Another process may have made it a moment ago and not yet have synced it: sync it here as well.
+      // A sync after one that failed may answer success for a name that is lost: next time it is made anew.
+      if (made) await this.#files.rmdir(this.path(directory)).catch(() => undefined);
+      throw error;
     }
-    await this.sync(directory);
-    await this.sync(parent);
     this.#known.add(directory);
     this.#genuine.add(directory);
+  }
+
+  /** False when it is there. Another process may have made it a moment ago and not yet have synced it: sync it as well. */
+  async #make(directory: string): Promise<boolean> {
+    try {
+      await this.#files.mkdir(this.path(directory), { mode: DIRECTORY_MODE });
+      return true;
+    } catch (error) {
+      if (errorCode(error) !== 'EEXIST') throw error;
+      return false;
+    }
   }
 
   /** False when the directory is not there; throws when a link or a file stands in its place. */

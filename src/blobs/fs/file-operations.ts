@@ -1,10 +1,11 @@
-import { lstat, mkdir, open, opendir, realpath, rename, statfs, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, opendir, realpath, rename, rmdir, statfs, unlink } from 'node:fs/promises';
 
 /** All the driver asks of the operating system: handed in so that a test can watch the order of calls or break one. */
 export interface FileOperations {
   readonly open: typeof open;
   readonly mkdir: typeof mkdir;
   readonly rename: typeof rename;
+  readonly rmdir: typeof rmdir;
   readonly unlink: typeof unlink;
   readonly lstat: typeof lstat;
   readonly opendir: typeof opendir;
@@ -16,6 +17,7 @@ export const systemFileOperations: FileOperations = {
   open,
   mkdir,
   rename,
+  rmdir,
   unlink,
   lstat,
   opendir,

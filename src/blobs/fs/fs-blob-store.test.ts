@@ -163,24 +163,62 @@ describe('commit', () => {
     assert.equal((await store.commit(await stageBytes(store, 'bytes'), digest))?.location, location);
   });
 
-  it('a sync that fails, rejects and makes no blob', async (t) => {
+  it('a sync that fails, rejects, makes no blob, and its bytes have to come again', async (t) => {
     const root = await directory(t);
-    let broken = false;
+    const broken = { sync: false, unlink: false };
     const files: FileOperations = {
       ...systemFileOperations,
       open: async (...args) => {
         const handle = await systemFileOperations.open(...args);
-        if (broken) handle.sync = () => Promise.reject(systemError('fsync', 'EIO'));
+        if (broken.sync) handle.sync = () => Promise.reject(systemError('fsync', 'EIO'));
+        return handle;
+      },
+      unlink: (path) =>
+        broken.unlink ? Promise.reject(systemError('unlink', 'EROFS')) : systemFileOperations.unlink(path),
+    };
+    const store = await openFsBlobStore({ root, files });
+    const digest = digestOf('sha256', Buffer.from('bytes'));
+    for (const unlink of [false, true]) {
+      const id = await stageBytes(store, 'bytes');
+      broken.sync = true;
+      broken.unlink = unlink;
+      await assert.rejects(store.commit(id, digest), isUnavailable(/input\/output error/));
+      broken.sync = false;
+      // What was lost and cannot be removed is no upload either.
+      if (unlink) await assert.rejects(store.commit(id, digest), isUnavailable(/read-only/));
+      broken.unlink = false;
+      assert.equal(await store.staged(id), null);
+      assert.equal(await store.commit(id, digest), null);
+      assert.equal(await store.stat(store.locate(digest)), null);
+    }
+    assert.equal((await store.commit(await stageBytes(store, 'bytes'), digest))?.sizeBytes, 5);
+  });
+
+  it('a sync of a new directory that fails, makes the directory anew the next time', async (t) => {
+    const root = await directory(t);
+    const made: string[] = [];
+    let broken = true;
+    const digest = digestOf('sha256', Buffer.from('bytes'));
+    const name = digest.slice('sha256:'.length).slice(0, 2);
+    const files: FileOperations = {
+      ...systemFileOperations,
+      mkdir: (async (path: string, options: object) => {
+        if (path.endsWith(`/sha256/${name}`)) made.push(path);
+        return systemFileOperations.mkdir(path, options);
+      }) as FileOperations['mkdir'],
+      open: async (...args) => {
+        const handle = await systemFileOperations.open(...args);
+        const fails = broken && String(args[0]).endsWith(`/sha256/${name}`);
+        if (fails) handle.sync = () => Promise.reject(systemError('fsync', 'EIO'));
         return handle;
       },
     };
     const store = await openFsBlobStore({ root, files });
     const id = await stageBytes(store, 'bytes');
-    broken = true;
-    const digest = digestOf('sha256', Buffer.from('bytes'));
     await assert.rejects(store.commit(id, digest), isUnavailable(/input\/output error/));
-    assert.equal(await store.stat(store.locate(digest)), null);
-    assert.equal((await store.staged(id))?.sizeBytes, 5);
+    broken = false;
+    assert.equal((await store.commit(id, digest))?.sizeBytes, 5);
+    assert.equal(made.length, 2);
   });
 });
 

@@ -51,6 +51,8 @@ class FsBlobStore implements BlobStore {
   readonly space = (): Promise<FreeSpace> => this.#space();
   readonly #files: FileOperations;
   readonly #directories: Directories;
+  /** Uploads whose bytes a failed sync may have lost and that could not be removed yet. */
+  readonly #lost = new Set<UploadId>();
 
   constructor(files: FileOperations, directories: Directories) {
     this.#files = files;
@@ -67,12 +69,13 @@ class FsBlobStore implements BlobStore {
 
   async stage(uploadId: UploadId): Promise<void> {
     const place = uploadPlace(uploadId);
-    await translating('stage an upload', () =>
-      this.#inDirectory(place.directory, async () => {
+    await translating('stage an upload', async () => {
+      await this.#removeLost(uploadId);
+      await this.#inDirectory(place.directory, async () => {
         const handle = await this.#files.open(this.#path(place), O_WRONLY | O_CREAT | O_NOFOLLOW, FILE_MODE);
         await handle.close();
-      }),
-    );
+      });
+    });
   }
 
   async append(
@@ -82,6 +85,7 @@ class FsBlobStore implements BlobStore {
     signal: AbortSignal,
   ): Promise<number> {
     return await translating('write to an upload', async () => {
+      await this.#removeLost(uploadId);
       const opened = await this.#openFile(uploadPlace(uploadId), O_WRONLY);
       if (opened === null) throw new RangeError('the upload is not staged');
       const { handle, stats } = opened;
@@ -97,7 +101,10 @@ class FsBlobStore implements BlobStore {
   }
 
   async staged(uploadId: UploadId): Promise<StagedUpload | null> {
-    const stats = await translating('look at an upload', () => this.#stats(uploadPlace(uploadId)));
+    const stats = await translating('look at an upload', async () => {
+      await this.#removeLost(uploadId);
+      return this.#stats(uploadPlace(uploadId));
+    });
     return stats === null ? null : { uploadId, sizeBytes: stats.size, modifiedAt: modifiedAt(stats) };
   }
 
@@ -111,7 +118,8 @@ class FsBlobStore implements BlobStore {
     const from = uploadPlace(uploadId);
     const to = blobPlace(location);
     return await translating('commit a blob', async () => {
-      const stats = await this.#makeDurable(from);
+      await this.#removeLost(uploadId);
+      const stats = await this.#makeDurable(uploadId);
       if (stats === null) return null;
       try {
         await this.#inDirectory(to.directory, () => this.#files.rename(this.#path(from), this.#path(to)));
@@ -126,6 +134,7 @@ class FsBlobStore implements BlobStore {
 
   async discard(uploadId: UploadId): Promise<void> {
     await translating('discard an upload', () => this.#unlink(uploadPlace(uploadId)));
+    this.#lost.delete(uploadId);
   }
 
   async open(location: BlobLocation, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null> {
@@ -230,17 +239,37 @@ class FsBlobStore implements BlobStore {
   }
 
   /** The time of the commit becomes the blob's: an upload that took days must not look like an old orphan. */
-  async #makeDurable(place: Place): Promise<Stats | null> {
-    const opened = await this.#openFile(place, O_WRONLY);
+  async #makeDurable(uploadId: UploadId): Promise<Stats | null> {
+    const opened = await this.#openFile(uploadPlace(uploadId), O_WRONLY);
     if (opened === null) return null;
     try {
       const now = new Date();
       await opened.handle.utimes(now, now);
-      await opened.handle.sync();
+      await this.#sync(uploadId, opened.handle);
       return await opened.handle.stat();
     } finally {
       await opened.handle.close();
     }
+  }
+
+  /**
+   * After a sync that failed, the kernel takes the pages that it could not write for clean, so the next sync would answer
+   * success for bytes that are lost. So the upload is staged no more: its bytes have to come again.
+   */
+  async #sync(uploadId: UploadId, handle: FileHandle): Promise<void> {
+    try {
+      await handle.sync();
+    } catch (error) {
+      this.#lost.add(uploadId);
+      await this.#removeLost(uploadId).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #removeLost(uploadId: UploadId): Promise<void> {
+    if (!this.#lost.has(uploadId)) return;
+    await this.#unlink(uploadPlace(uploadId));
+    this.#lost.delete(uploadId);
   }
 
   async #body(place: Place, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null> {
