@@ -158,7 +158,10 @@ async function receiveRest(
   return restaged ? { ...asBefore, verified: digest } : receiveOrGiveUp(deps, lease, incoming);
 }
 
-/** One request with everything in it (`POST ?digest=`): no row, so nothing to resume. */
+/**
+ * One request with everything in it (`POST ?digest=`): an upload that counts as open, like any other, while it lasts. Its
+ * client has no address to go on at, so that nothing stays of it when it fails.
+ */
 export async function pushWholeBlob(
   deps: UploadDeps,
   request: {
@@ -168,34 +171,21 @@ export async function pushWholeBlob(
     readonly incoming: Incoming;
   },
 ): Promise<CommittedBlob> {
-  const id = newUploadId();
-  await deps.blobs.stage(id);
+  const { repository, principal, digest } = request;
+  const { id } = await startUpload(deps, { repository, principal, algorithm: digestAlgorithm(digest) });
   try {
-    const receipt = await receive(deps, {
-      upload: {
-        id,
-        algorithm: digestAlgorithm(request.digest),
-        offsetBytes: 0,
-        digestSoFar: null,
-        hashedInRun: null,
-      },
-      incoming: request.incoming,
-    });
-    if (receipt.error !== null) throw receipt.error;
-    const actual = receipt.running?.digest() ?? request.digest;
-    if (actual !== request.digest) throw wrongDigest(request.digest, actual);
-    return await commitBlob(deps, {
-      uploadId: id,
-      leaseToken: null,
-      repository: request.repository,
-      principal: request.principal,
-      digest: request.digest,
-      sizeBytes: receipt.offsetBytes,
-    });
+    return await finishUpload(deps, { id, repository, principal }, request);
   } catch (error) {
-    await deps.blobs.discard(id).catch(() => {});
+    await forget(deps, id).catch(() => {});
     throw error;
   }
+}
+
+/** What cannot be forgotten now expires. */
+async function forget(deps: UploadDeps, id: UploadId): Promise<void> {
+  deps.running.forget(id);
+  await deps.meta.transaction((tx) => tx.uploads.delete(id, null), { durable: false });
+  await deps.blobs.discard(id);
 }
 
 export async function cancelUpload(deps: UploadDeps, key: UploadKey, signal: AbortSignal): Promise<void> {

@@ -199,3 +199,36 @@ describe('broken uploads', () => {
     assert.equal((await v2.client.send('GET', location)).status, 204);
   });
 });
+
+describe('uploads in one request', () => {
+  let v2: V2Server;
+  before(async () => {
+    v2 = await startV2({ DRIFT_LIMITS_UPLOADS_OPEN: '1' });
+  });
+  after(() => v2.stop());
+
+  it('POST ?digest=, while its body comes, counts as an open upload for every process', async () => {
+    const bytes = randomBytes(1000);
+    const path = `/v2/${REPOSITORY}/blobs/uploads/`;
+    const socket = connect(v2.client.port, '127.0.0.1');
+    socket.on('error', () => {});
+    const head = `POST ${path}?digest=${sha256(bytes)} HTTP/1.1\r\nHost: x\r\nConnection: close`;
+    socket.write(`${head}\r\nAuthorization: ${basic(ADMIN)}\r\nContent-Length: ${bytes.length}\r\n\r\n`);
+    while ((await v2.meta.read.uploads.count()) === 0) await sleep(10);
+    assert.equal((await v2.other.send('POST', path)).code, 'TOOMANYREQUESTS');
+    const other = randomBytes(10);
+    const refused = await v2.other.send('POST', `${path}?digest=${sha256(other)}`, { body: other });
+    assert.equal(refused.code, 'TOOMANYREQUESTS');
+    socket.write(bytes);
+    const answer = (await socket.toArray()).join('');
+    assert.match(answer, /^HTTP\/1\.1 201 /);
+    assert.equal(await v2.meta.read.uploads.count(), 0);
+  });
+
+  it('POST ?digest=, another digest than its bytes have, leaves nothing open and nothing staged', async () => {
+    const path = `/v2/${REPOSITORY}/blobs/uploads/?digest=${sha256('other')}`;
+    assert.equal((await v2.client.send('POST', path, { body: 'bytes' })).code, 'DIGEST_INVALID');
+    assert.equal(await v2.meta.read.uploads.count(), 0);
+    assert.deepEqual((await v2.blobs.listStaged(null, 9)).entries, []);
+  });
+});
