@@ -148,6 +148,8 @@ export interface ManifestReads {
   getByDigest(repository: RepositoryName, digest: Digest): Promise<StoredManifest | null>;
   /** With deleted ones. */
   state(repository: RepositoryId, digest: Digest): Promise<ManifestState | null>;
+  /** Of `digests`, those that are live manifests of the repository. */
+  liveAmong(repository: RepositoryId, digests: readonly Digest[]): Promise<ReadonlySet<Digest>>;
   references(repository: RepositoryId, digest: Digest): Promise<readonly ManifestReference[]>;
   /** A descriptor may have as many bytes as a manifest: ask for the size before the text. */
   referrersSize(query: ReferrersQuery): Promise<ReferrersSize>;
@@ -279,6 +281,8 @@ export interface BlobWrites {
   forget(digest: Digest): Promise<boolean>;
   /** Touches a present blob; false when it is not present. */
   touch(digest: Digest, at: number): Promise<boolean>;
+  /** Touches those of `digests` that are present; the answer is which. */
+  touchAmong(digests: readonly Digest[], at: number): Promise<ReadonlySet<Digest>>;
   link(repository: RepositoryId, digest: Digest, by: string, at: number): Promise<void>;
   /** False when there was no link. */
   unlink(repository: RepositoryId, digest: Digest): Promise<boolean>;

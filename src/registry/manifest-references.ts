@@ -26,7 +26,7 @@ export async function resolveReferences(
 ): Promise<readonly ManifestReference[]> {
   const blobs = drafts.filter((draft) => draft.kind === 'config' || draft.kind === 'layer');
   const children = drafts.filter((draft) => draft.kind === 'child');
-  const manifests = await liveManifests(scope, repository, children);
+  const manifests = await scope.tx.manifests.liveAmong(repository, targetsOf(children));
   // Build caches list layers in an index. What calls itself a manifest has to be one: pushed as a blob it would be no
   // child of the index, and deleting it later would go round the index's immutable tags.
   const unresolved = children.filter(
@@ -47,30 +47,17 @@ export async function resolveReferences(
   });
 }
 
-async function liveManifests(
-  scope: ResolveScope,
-  repository: RepositoryId,
-  children: readonly ManifestReferenceDraft[],
-): Promise<ReadonlySet<Digest>> {
-  const live = new Set<Digest>();
-  for (const target of new Set(children.map((draft) => draft.target))) {
-    if ((await scope.tx.manifests.state(repository, target))?.live === true) live.add(target);
-  }
-  return live;
-}
-
 async function touchServed(
   scope: ResolveScope,
   repository: RepositoryId,
   drafts: readonly ManifestReferenceDraft[],
 ): Promise<ReadonlySet<Digest>> {
-  const targets = [...new Set(drafts.map((draft) => draft.target))];
-  const served = new Set<Digest>();
-  if (targets.length === 0) return served;
-  for (const digest of await scope.tx.blobs.linkedAmong(repository, targets)) {
-    if (await scope.tx.blobs.touch(digest, scope.at)) served.add(digest);
-  }
-  return served;
+  const linked = await scope.tx.blobs.linkedAmong(repository, targetsOf(drafts));
+  return scope.tx.blobs.touchAmong([...linked], scope.at);
+}
+
+function targetsOf(drafts: readonly ManifestReferenceDraft[]): readonly Digest[] {
+  return [...new Set(drafts.map((draft) => draft.target))];
 }
 
 function missingContent(missing: readonly Digest[]): RegistryError {

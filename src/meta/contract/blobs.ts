@@ -113,6 +113,21 @@ function linksOfBlobs({ check }: ContractFixture): void {
     assert.equal((await store.read.blobs.find(BLOB))?.state, 'present');
   });
 
+  check('blobs.touchAmong, of many, touches those present and says which', async (store) => {
+    const repository = await ensure(store);
+    const all = Array.from({ length: 700 }, (_, index) => digestFor(`blob ${index}`));
+    const placed = [all[3], all[650]].filter((digest) => digest !== undefined);
+    for (const digest of placed) await placeLinked(store, repository, digest);
+    await store.transaction((tx) => tx.blobs.claim(digestFor('blob 5'), 3, LOCATION, 5));
+    const touch = (digests: readonly Digest[], at: number) =>
+      store.transaction((tx) => tx.blobs.touchAmong(digests, at));
+    assert.deepEqual(await touch(all, 90), new Set(placed));
+    assert.deepEqual(await touch(placed, 80), new Set(placed));
+    assert.deepEqual(await touch([], 95), new Set());
+    for (const digest of placed) assert.equal((await store.read.blobs.find(digest))?.touchedAt, 90);
+    assert.equal((await store.read.blobs.find(digestFor('blob 5')))?.touchedAt, 5);
+  });
+
   check('blobs.linkedAmong, of many, gives those linked and present', async (store) => {
     const repository = await ensure(store);
     const all = Array.from({ length: 700 }, (_, index) => digestFor(`blob ${index}`));

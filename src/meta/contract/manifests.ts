@@ -59,6 +59,20 @@ function lifeOfManifests({ check }: ContractFixture): void {
       assert.equal(await store.read.manifests.state(repository.id, digestFor('none')), null);
     },
   );
+
+  check('manifests.liveAmong, of many, gives those of the repository that are not deleted', async (store) => {
+    const repository = await ensure(store);
+    const [kept, deleted] = [manifestOf('kept'), manifestOf('deleted')];
+    await put(store, repository, kept);
+    await put(store, repository, deleted);
+    await store.transaction((tx) => tx.manifests.delete(repository.id, deleted.digest, 'ann', 3));
+    const others = Array.from({ length: 700 }, (_, index) => digestFor(`manifest ${index}`));
+    const all = [...others, kept.digest, deleted.digest];
+    assert.deepEqual(await store.read.manifests.liveAmong(repository.id, all), new Set([kept.digest]));
+    assert.deepEqual(await store.read.manifests.liveAmong(repository.id, []), new Set());
+    const other = await ensure(store, OTHER);
+    assert.deepEqual(await store.read.manifests.liveAmong(other.id, all), new Set());
+  });
 }
 
 async function putParents(store: MetaStore) {

@@ -196,6 +196,21 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
     return result.numUpdatedRows > 0n;
   }
 
+  async touchAmong(digests: readonly Digest[], at: number): Promise<ReadonlySet<Digest>> {
+    const touched = new Set<Digest>();
+    for (const page of pagesOf(digests)) {
+      const rows = await this.db
+        .updateTable('blobs')
+        .set({ touched_at: later(at) })
+        .where('digest', 'in', page.map(digestToBytes))
+        .where('state', '=', 'present')
+        .returning('digest')
+        .execute();
+      for (const row of rows) touched.add(digestFromBytes(row.digest));
+    }
+    return touched;
+  }
+
   async link(repository: contract.RepositoryId, digest: Digest, by: string, at: number): Promise<void> {
     await this.db
       .insertInto('links')

@@ -55,6 +55,24 @@ export class ManifestReads implements contract.ManifestReads {
     return row === undefined ? null : { ...headFromRow(row), live: row.deleted_at === null };
   }
 
+  async liveAmong(
+    repository: contract.RepositoryId,
+    digests: readonly Digest[],
+  ): Promise<ReadonlySet<Digest>> {
+    const live = new Set<Digest>();
+    for (const page of pagesOf(digests)) {
+      const rows = await this.db
+        .selectFrom('manifests')
+        .select('digest')
+        .where('repository_id', '=', repository)
+        .where('digest', 'in', page.map(digestToBytes))
+        .where('deleted_at', 'is', null)
+        .execute();
+      for (const row of rows) live.add(digestFromBytes(row.digest));
+    }
+    return live;
+  }
+
   async references(
     repository: contract.RepositoryId,
     digest: Digest,

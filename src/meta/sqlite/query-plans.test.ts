@@ -61,6 +61,7 @@ async function everyRead(): Promise<void> {
   await read.manifests.getByTag(DEMO, tagged('t'));
   await read.manifests.getByDigest(DEMO, DIGEST);
   await read.manifests.state(ID, DIGEST);
+  await read.manifests.liveAmong(ID, [DIGEST, digestFor('b')]);
   await read.manifests.references(ID, DIGEST);
   const referrers = { repository: ID, subject: DIGEST, after: DIGEST, limit: 9 };
   for (const artifactType of [null, 'a']) {
@@ -102,6 +103,7 @@ async function writesThatSearch(): Promise<void> {
   await write.blobs.touch(DIGEST, 1);
   await write.blobs.abandon(1, 9);
   await write.blobs.forget(DIGEST);
+  await write.blobs.touchAmong([DIGEST, digestFor('b')], 1);
   await write.blobs.unlink(ID, DIGEST);
   await write.uploads.insert(uploadOf('a'));
   await write.uploads.acquire('a' as UploadId, 'x', 5, 1);
