@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { exportJWK, generateKeyPair, importJWK, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
 import { type AccessWorld, openAccessWorld, SERVICE } from '../../test/harness/access-world.ts';
+import { ACCESS_TOKEN_SECONDS_MAX } from '../config/keys.ts';
 import { type AccessTokens, createAccessTokens } from './access-tokens.ts';
 import { createSigningKeys, KEY_SIGNS_MS, type SigningKeys } from './signing-keys.ts';
 
-function openTokens(world: AccessWorld): { tokens: AccessTokens; keys: SigningKeys } {
-  const keys = createSigningKeys({ meta: world.meta, clock: world.clock, tokenSeconds: 300 });
-  const tokens = createAccessTokens({ keys, clock: world.clock, service: SERVICE, lifetimeSeconds: 300 });
+function openTokens(world: AccessWorld, lifetimeSeconds = 300): { tokens: AccessTokens; keys: SigningKeys } {
+  const keys = createSigningKeys({ meta: world.meta, clock: world.clock });
+  const tokens = createAccessTokens({ keys, clock: world.clock, service: SERVICE, lifetimeSeconds });
   return { tokens, keys };
 }
 
@@ -163,8 +164,19 @@ test('current, a key past its time, is replaced; its last tokens hold until they
     'the other process learns the new key',
   );
   assert.equal((await one.keys.publicSet()).keys.length, 2);
-  world.clock.at += 3_600_000;
+  world.clock.at += ACCESS_TOKEN_SECONDS_MAX * 1000 + 3_600_000;
   assert.equal((await one.keys.publicSet()).keys.length, 1);
+});
+
+test('verify, a late token of a key made under a shorter lifetime, holds for all of its own', async () => {
+  await using world = await openAccessWorld();
+  const before = await openTokens(world, 60).keys.current();
+  world.clock.at += KEY_SIGNS_MS - 1_000;
+  const { tokens, keys } = openTokens(world, ACCESS_TOKEN_SECONDS_MAX);
+  const { token } = await tokens.issue(CONTENT);
+  assert.equal((await keys.current()).keyId, before.keyId);
+  world.clock.at += ACCESS_TOKEN_SECONDS_MAX * 1000 - 5_000;
+  assert.ok(await openTokens(world).tokens.verify(token));
 });
 
 test('publicSet, as published, holds no private part and verifies', async () => {
@@ -191,7 +203,7 @@ test('find, a flood of key ids that are not ours, asks the ledger a few times on
       }),
     },
   };
-  const keys = createSigningKeys({ meta: counting, clock: world.clock, tokenSeconds: 300 });
+  const keys = createSigningKeys({ meta: counting, clock: world.clock });
   await Promise.all(Array.from({ length: 500 }, (_, index) => keys.find(`foreign-${index}`)));
   assert.ok(asked >= 1 && asked <= 3, `${asked} queries`);
 });

@@ -47,7 +47,7 @@ export async function openAccess(options: AccessOptions): Promise<Access> {
   const checks = new PasswordChecks(bcrypt, options.passwordChecksMax);
   const throttle = createLoginThrottle({ meta, clock, stamps });
   const logins = createPasswordLogins({ users, checks, throttle, metrics });
-  const keys = createSigningKeys({ meta, clock, tokenSeconds: accessTokenSeconds });
+  const keys = createSigningKeys({ meta, clock });
   const tokens = createAccessTokens({ keys, clock, service, lifetimeSeconds: accessTokenSeconds });
   const refreshTokens = createRefreshTokens({
     meta,

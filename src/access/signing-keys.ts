@@ -7,6 +7,7 @@ import {
   importJWK,
   type JWK,
 } from 'jose';
+import { ACCESS_TOKEN_SECONDS_MAX } from '../config/keys.ts';
 import type { MetaStore, SigningKey } from '../meta/meta-store.ts';
 import type { Clock } from '../std/clock.ts';
 
@@ -35,12 +36,7 @@ interface LoadedKey {
 }
 
 /** Keys live in the ledger, so that each process verifies what another signed, also after a restart. */
-export function createSigningKeys(deps: {
-  readonly meta: MetaStore;
-  readonly clock: Clock;
-  /** How long a token lives: a retired key verifies until the last of its tokens ended. */
-  readonly tokenSeconds: number;
-}): SigningKeys {
+export function createSigningKeys(deps: { readonly meta: MetaStore; readonly clock: Clock }): SigningKeys {
   const { meta, clock } = deps;
   let loaded: readonly LoadedKey[] = [];
   let refreshing: Promise<void> | null = null;
@@ -75,7 +71,7 @@ export function createSigningKeys(deps: {
 
   async function current(): Promise<{ keyId: string; privateKey: CryptoKey }> {
     if (signing() === undefined) {
-      await addKey(meta, clock, deps.tokenSeconds);
+      await addKey(meta, clock);
       await refresh();
     }
     const key = signing();
@@ -107,7 +103,7 @@ async function load(row: SigningKey): Promise<LoadedKey> {
 }
 
 /** Puts a fresh key into the ledger unless another process was faster. */
-async function addKey(meta: MetaStore, clock: Clock, tokenSeconds: number): Promise<void> {
+async function addKey(meta: MetaStore, clock: Clock): Promise<void> {
   const { privateKey, publicKey } = await generateKeyPair(SIGNING_ALGORITHM, { extractable: true });
   const publicJwk = await exportJWK(publicKey);
   const keyId = await calculateJwkThumbprint(publicJwk);
@@ -121,7 +117,8 @@ async function addKey(meta: MetaStore, clock: Clock, tokenSeconds: number): Prom
     publicJwk: JSON.stringify({ ...publicJwk, ...shared }),
     createdAt,
     retiredAt,
-    expiresAt: retiredAt + tokenSeconds * 1000 + CLOCK_SKEW_MS,
+    // The last of its tokens may come under any later configuration.
+    expiresAt: retiredAt + ACCESS_TOKEN_SECONDS_MAX * 1000 + CLOCK_SKEW_MS,
   };
   await meta.transaction(async (tx) => {
     const others = await tx.access.signingKeys(createdAt);

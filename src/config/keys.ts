@@ -69,6 +69,8 @@ const TIB = 1024 * GIB;
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
+/** The longest that a token can be configured to live. */
+export const ACCESS_TOKEN_SECONDS_MAX = DAY;
 /** The workers that a machine gets by itself: beyond these, SQLite's one writer is what is waited for. */
 const WORKERS_DEFAULT_MAX = 8;
 
@@ -198,10 +200,10 @@ export const KEYS = {
       {
         path: 'auth.token_expiry_hours',
         env: 'DRIFT_AUTH_TOKEN_EXPIRY_HOURS',
-        type: scaled(HOUR, { min: 1, max: 24 }),
+        type: scaled(HOUR, { min: 1, max: ACCESS_TOKEN_SECONDS_MAX / HOUR }),
       },
     ],
-    type: duration({ min: MINUTE, max: DAY }),
+    type: duration({ min: MINUTE, max: ACCESS_TOKEN_SECONDS_MAX }),
     fallback: () => 5 * MINUTE,
     doc: 'How long an access token is accepted. Rights are checked on each request, so it need not be short.',
   }),

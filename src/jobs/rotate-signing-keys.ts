@@ -6,11 +6,7 @@ import type { Job } from './job.ts';
 const INTERVAL_SECONDS = 60 * 60;
 
 /** Makes the next signing key when the last one is too old, so that no request has to wait for that. */
-export function rotateSigningKeysJob(deps: {
-  readonly meta: MetaStore;
-  readonly clock: Clock;
-  readonly tokenSeconds: number;
-}): Job {
+export function rotateSigningKeysJob(deps: { readonly meta: MetaStore; readonly clock: Clock }): Job {
   const keys = createSigningKeys(deps);
   return {
     name: 'rotate-signing-keys',

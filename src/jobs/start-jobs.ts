@@ -16,7 +16,7 @@ export interface JobsDependencies {
   readonly meta: MetaStore;
   readonly blobs: BlobStore;
   readonly clock: Clock;
-  readonly config: Pick<Config, 'auth' | 'storage' | 'retention'>;
+  readonly config: Pick<Config, 'storage' | 'retention'>;
   readonly telemetry: Pick<Telemetry, 'logger'>;
   readonly holder: string;
 }
@@ -30,7 +30,7 @@ export function startJobs(deps: JobsDependencies): Scheduler {
     sweepStagedJob(deps),
     removeAbandonedBlobsJob({ ...deps, graceSeconds: config.retention.minAgeSeconds }),
     expireAccessJob(deps),
-    rotateSigningKeysJob({ meta, clock, tokenSeconds: config.auth.accessTokenSeconds }),
+    rotateSigningKeysJob({ meta, clock }),
   ];
   return startScheduler({
     meta,
