@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hash as bcryptHash } from 'bcryptjs';
+import { isBcrypt } from '../std/bcrypt-hash.ts';
 import { Bcrypt } from './bcrypt.ts';
-import { argon2Matches, hashPassword, isBcrypt, looksHashed, parseArgon2 } from './password-hash.ts';
+import { argon2Matches, hashPassword, looksHashed, parseArgon2 } from './password-hash.ts';
 
 test('hashPassword, read back, matches its password and no other', async () => {
   const hash = parseArgon2(await hashPassword('correct horse'));

@@ -61,10 +61,6 @@ function withinBounds({ memory, passes, parallelism, salt, tag }: Argon2Hash): b
   );
 }
 
-export function isBcrypt(text: string): boolean {
-  return /^\$2[aby]\$(?:0[4-9]|1[0-7])\$[./A-Za-z0-9]{53}$/.test(text);
-}
-
 /** Looks like a hash (`$id$…`), understood or not: such a text is never taken for a plain password. */
 export function looksHashed(text: string): boolean {
   return /^\$(?:argon2|2[abxy]?\$|scrypt|pbkdf2|[156y]\$|apr1)/.test(text);

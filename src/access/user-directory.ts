@@ -1,14 +1,8 @@
 import type { ConfiguredUser } from '../config/config.ts';
 import type { LedgerUser, MetaStore } from '../meta/meta-store.ts';
+import { isBcrypt } from '../std/bcrypt-hash.ts';
 import { EVERY_REPOSITORY, parseGrant } from './grants.ts';
-import {
-  type Argon2Hash,
-  DECOY_HASH,
-  deriveArgon2,
-  isBcrypt,
-  looksHashed,
-  parseArgon2,
-} from './password-hash.ts';
+import { type Argon2Hash, DECOY_HASH, deriveArgon2, looksHashed, parseArgon2 } from './password-hash.ts';
 import type { Grant, Person } from './principal.ts';
 import type { Stamps } from './stamps.ts';
 

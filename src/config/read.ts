@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
+import { isBcrypt } from '../std/bcrypt-hash.ts';
 import { findContradictions } from './check.ts';
 import type { Config } from './config.ts';
 import { ConfigError } from './config-error.ts';
@@ -8,7 +9,7 @@ import { CONFIG_FILE_ENV, KEYS, type Key, type KeyId, type KeyValues } from './k
 import { locateKeys } from './locate-keys.ts';
 import { foreignTargets } from './log-filter.ts';
 import { type Collector, collectEnv, collectToml, readFailure, readText, takeFlag } from './settings.ts';
-import { isArgon2, isBcrypt, parseHtpasswd } from './users.ts';
+import { isArgon2, parseHtpasswd } from './users.ts';
 import { weakness } from './weak-passwords.ts';
 
 export interface ConfigInput {

@@ -1,3 +1,4 @@
+import { BCRYPT_COST_MAX, bcryptCost, isBcrypt } from '../std/bcrypt-hash.ts';
 import { ValueError } from './value-error.ts';
 import { fail, readRepositoryGlob, strings, type ValueType } from './value-types.ts';
 
@@ -12,16 +13,12 @@ const ARGON2_MEMORY_KIB_MAX = 1_048_576;
 const ARGON2_PASSES_MAX = 64;
 /** As many as the login accepts. */
 const PASSWORD_LENGTH_MAX = 1024;
-const BCRYPT = /^\$2[aby]\$(0[4-9]|1\d)\$[./A-Za-z0-9]{53}$/;
-const BCRYPT_COST_MAX = 17;
+/** Meant as bcrypt, complete or not. */
+const BCRYPT_START = /^\$2[a-z]?\$/;
 const OTHER_HASH = /^(\$(1|5|6|y|7|apr1|scrypt|pbkdf2[^$]*)\$|\{[A-Z0-9]+\})/;
 
 export function isArgon2(secret: string): boolean {
   return secret.startsWith('$argon2');
-}
-
-export function isBcrypt(secret: string): boolean {
-  return /^\$2[a-z]?\$/.test(secret);
 }
 
 export function users(): ValueType<Passwords> {
@@ -146,10 +143,10 @@ function checkSecret(name: string, secret: string): void {
       throw new ValueError(`the argon2 hash of user "${name}" is not a complete PHC string with v=19`);
     if (Number(match[1]) > ARGON2_MEMORY_KIB_MAX || Number(match[2]) > ARGON2_PASSES_MAX)
       throw new ValueError(`the argon2 hash of user "${name}" asks for more than 1 GiB or 64 passes`);
-  } else if (isBcrypt(secret)) {
-    const match = BCRYPT.exec(secret);
-    if (!match) throw new ValueError(`the bcrypt hash of user "${name}" is not complete`);
-    if (Number(match[1]) > BCRYPT_COST_MAX)
+  } else if (BCRYPT_START.test(secret)) {
+    const cost = bcryptCost(secret);
+    if (cost === null) throw new ValueError(`the bcrypt hash of user "${name}" is not complete`);
+    if (cost > BCRYPT_COST_MAX)
       throw new ValueError(`the bcrypt hash of user "${name}" has a cost above ${BCRYPT_COST_MAX}`);
   } else if (OTHER_HASH.test(secret)) {
     throw new ValueError(`the hash of user "${name}" is neither bcrypt nor argon2`);
