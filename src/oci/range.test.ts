@@ -75,7 +75,7 @@ test('parseRange, nothing within the blob, is not satisfiable', () => {
   }
   assert.throws(
     () => parseRange('bytes=100-', 100, 1),
-    (error) => error instanceof RegistryError && error.headers['content-range'] === 'bytes */100',
+    (error) => error instanceof RegistryError && error.headers['Content-Range'] === 'bytes */100',
   );
 });
 

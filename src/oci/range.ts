@@ -48,7 +48,7 @@ export function parseRange(
       'RANGE_NOT_SATISFIABLE',
       `no range asked for lies within the ${sizeBytes} bytes`,
       {
-        headers: { 'content-range': `bytes */${sizeBytes}` },
+        headers: { 'Content-Range': `bytes */${sizeBytes}` },
       },
     );
   }
