@@ -3,7 +3,7 @@ import { type Access, openAccess } from './access/open-access.ts';
 import type { ConfiguredPeople } from './access/user-directory.ts';
 import type { BlobStore } from './blobs/blob-store.ts';
 import type { Config } from './config/config.ts';
-import { addressOf, createFastify } from './http/create-fastify.ts';
+import { addressOf, createFastify, notePrincipal } from './http/create-fastify.ts';
 import { createDoor } from './http/door.ts';
 import { createReadiness } from './http/readiness.ts';
 import { type Listeners, listen } from './http/server.ts';
@@ -105,7 +105,11 @@ async function openFastify(options: AppOptions, stores: Stores, access: Access) 
       log: telemetry.logger('http'),
     }),
   });
-  await fastify.register(tokenRoutes, { tokenServer: access.tokenServer, identifyAddress: addressOf });
+  await fastify.register(tokenRoutes, {
+    tokenServer: access.tokenServer,
+    identifyAddress: addressOf,
+    notePrincipal,
+  });
   await fastify.ready();
   return fastify;
 }

@@ -24,6 +24,8 @@ export interface TokenServer {
 interface TokenRequest {
   readonly parameters: URLSearchParams;
   readonly address: string;
+  /** Told who is asking as soon as that is known. */
+  readonly onPrincipal?: (name: string) => void;
 }
 
 /** Both names of the token: containerd reads only the second, others only the first. */
@@ -58,21 +60,26 @@ export function createTokenServer(deps: TokenServerDependencies): TokenServer {
     checkService(deps, parameters);
     const scopes = parseScopes(parameters.getAll('scope'));
     const credentials = parseAuthorization(request.authorization);
-    if (credentials.kind === 'none') return issueAnonymous(deps, anonymous, scopes);
+    if (credentials.kind === 'none') {
+      request.onPrincipal?.(anonymous.name);
+      return issueAnonymous(deps, anonymous, scopes);
+    }
     if (credentials.kind !== 'basic') throw refused(deps, 'a token is issued for Basic credentials only');
     const user = await deps.logins.login({ ...credentials, address });
     if (user === null) throw refused(deps, 'wrong user name or password');
+    request.onPrincipal?.(user.principal.name);
     const offline = single(parameters, 'offline_token') === 'true';
     return issueTo(deps, user, { scopes, refreshFor: offline ? clientOf(parameters) : null });
   }
 
-  async function issueByForm({ parameters, address }: TokenRequest): Promise<TokenAnswer> {
+  async function issueByForm({ parameters, address, onPrincipal }: TokenRequest): Promise<TokenAnswer> {
     checkService(deps, parameters);
     const scopes = parseScopes(parameters.getAll('scope'));
     const grantType = single(parameters, 'grant_type');
     if (grantType === 'refresh_token') {
       const user = await deps.refreshTokens.redeem(single(parameters, 'refresh_token') ?? '');
       if (user === null) throw refused(deps, 'the refresh token is not valid (any more); log in again');
+      onPrincipal?.(user.principal.name);
       return issueTo(deps, user, { scopes, refreshFor: null });
     }
     if (grantType !== 'password') {
@@ -81,6 +88,7 @@ export function createTokenServer(deps: TokenServerDependencies): TokenServer {
     const name = single(parameters, 'username') ?? '';
     const user = await deps.logins.login({ name, password: single(parameters, 'password') ?? '', address });
     if (user === null) throw refused(deps, 'wrong user name or password');
+    onPrincipal?.(user.principal.name);
     const offline = single(parameters, 'access_type') === 'offline';
     return issueTo(deps, user, { scopes, refreshFor: offline ? clientOf(parameters) : null });
   }

@@ -16,8 +16,8 @@ export async function runBackup(args: ConfigCommandArgs, target: string): Promis
       await meta.backup(path);
     } catch (error) {
       if (!(error instanceof BackupExists)) throw error;
-      args.stderr.write(`drift: ${error.message}\n`);
-      return EXIT.FAILED;
+      args.stderr.write(`drift: ${error.message} Name a file that is not there yet, or remove it first.\n`);
+      return EXIT.USAGE;
     } finally {
       await meta.close();
     }

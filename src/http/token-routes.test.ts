@@ -17,7 +17,11 @@ async function withRoutes(work: (send: Send) => Promise<void>): Promise<void> {
     const code = error instanceof RegistryError ? error.code : 'UNKNOWN';
     return reply.code(code === 'UNAUTHORIZED' ? 401 : code === 'UNKNOWN' ? 500 : 400).send({ code });
   });
-  await app.register(tokenRoutes, { tokenServer, identifyAddress: ({ ip }) => ip });
+  await app.register(tokenRoutes, {
+    tokenServer,
+    identifyAddress: ({ ip }) => ip,
+    notePrincipal: () => {},
+  });
   const base = await app.listen({ host: '127.0.0.1', port: 0 });
   try {
     await work((path, init) => fetch(base + path, init));

@@ -5,6 +5,8 @@ import { RegistryError } from '../oci/error-codes.ts';
 export interface TokenRoutesOptions {
   readonly tokenServer: TokenServer;
   readonly identifyAddress: (request: FastifyRequest) => string;
+  /** For the line of the log. */
+  readonly notePrincipal: (request: FastifyRequest, name: string) => void;
 }
 
 /** Bytes of a form: a user name, a password and a handful of scopes. */
@@ -16,7 +18,7 @@ const FORM_TYPE = 'application/x-www-form-urlencoded';
  * handler of the instance that this is registered in.
  */
 export async function tokenRoutes(app: FastifyInstance, options: TokenRoutesOptions): Promise<void> {
-  const { tokenServer, identifyAddress } = options;
+  const { tokenServer, identifyAddress, notePrincipal } = options;
 
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
@@ -35,6 +37,7 @@ export async function tokenRoutes(app: FastifyInstance, options: TokenRoutesOpti
       parameters: queryOf(request),
       authorization: request.raw.headersDistinct.authorization ?? [],
       address: identifyAddress(request),
+      onPrincipal: (name) => notePrincipal(request, name),
     });
     return unstored(reply).send(answer);
   });
@@ -46,6 +49,7 @@ export async function tokenRoutes(app: FastifyInstance, options: TokenRoutesOpti
     const answer = await tokenServer.issueByForm({
       parameters: request.body,
       address: identifyAddress(request),
+      onPrincipal: (name) => notePrincipal(request, name),
     });
     return unstored(reply).send(answer);
   });

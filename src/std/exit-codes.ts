@@ -6,7 +6,7 @@ export const EXIT = {
   OK: 0,
   /** A command ran and failed, or (fsck) found waste or damage that its output names. */
   FAILED: 1,
-  /** The command line is not understood. */
+  /** The command line is not understood, or names a file to be made that is there already. */
   USAGE: 64,
   /** The database is damaged or no database. */
   LEDGER_CORRUPT: 65,

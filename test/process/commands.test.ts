@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -36,6 +36,31 @@ describe('the commands, beside a registry that serves', () => {
     connection.close();
   });
 
+  it('a token, asked for with a name, is logged with that name', async () => {
+    const connection = openConnection(drift.registryUrl);
+    const form = new URLSearchParams({
+      grant_type: 'password',
+      username: 'admin',
+      password,
+    });
+    const ids = ['principal-of-get', 'principal-of-post', 'principal-of-nobody'] as const;
+    const [byQuery, byForm, wrong] = [
+      await connection.ask('/token', { headers: { ...basic('admin', password), 'x-request-id': ids[0] } }),
+      await connection.ask('/token', {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-www-form-urlencoded', 'x-request-id': ids[1] },
+        body: form.toString(),
+      }),
+      await connection.ask('/token', { headers: { ...basic('admin', 'wrong'), 'x-request-id': ids[2] } }),
+    ];
+    assert.deepEqual([byQuery.status, byForm.status, wrong.status], [200, 200, 401]);
+    const principals = await Promise.all(
+      ids.map(async (id) => (await drift.waitForLog((line) => line['requestId'] === id))['principal']),
+    );
+    assert.deepEqual(principals, ['admin', 'admin', '']);
+    connection.close();
+  });
+
   it('backup, while serving, makes a ledger from which everything can be pulled again', async () => {
     const headers = basic('admin', password);
     const connection = openConnection(drift.registryUrl);
@@ -62,8 +87,9 @@ describe('the commands, beside a registry that serves', () => {
     const file = join(directory, 'there');
     writeFileSync(file, 'already');
     const { code, stderr } = await runDrift(['backup', file], { dataDirectory });
-    assert.equal(code, EXIT.FAILED);
-    assert.match(stderr, /exists already/);
+    assert.equal(code, EXIT.USAGE);
+    assert.match(stderr, /^drift: The backup .+ exists already\. Name a file that is not there yet, .+\.\n$/);
+    assert.equal(readFileSync(file, 'utf8'), 'already');
   });
 
   it('fsck, of sound data while serving, finds nothing', async () => {
