@@ -1,5 +1,5 @@
-/* Preloaded into a Drift under test: reads, writes and syncs of chosen files fail with EIO. Which ones is asked at each
- * call of the file FAILING_RULES: a line each, an operation (read, write or sync) and a pattern for paths. Each sync that
+/* Preloaded into a Drift under test: reads, writes and syncs of chosen files fail. Which ones is asked at each call of the
+ * file FAILING_RULES: a line each, an operation (read, write or sync), an error number and a pattern for paths. Each sync that
  * failed leaves a link to the file in FAILING_LOST, because the kernel forgets what it could not write: bytes that were
  * in such a file are durable only after they were written again. */
 #define _GNU_SOURCE
@@ -26,7 +26,7 @@ static int path_of(int fd, char *path) {
 }
 
 /* Straight to the kernel: these calls must not meet themselves. */
-static int matches(const char *operation, const char *path) {
+static int failure_of(const char *operation, const char *path) {
   const char *rules = getenv("FAILING_RULES");
   if (rules == NULL) return 0;
   int file = (int)syscall(SYS_openat, AT_FDCWD, rules, O_RDONLY | O_CLOEXEC, 0);
@@ -38,10 +38,10 @@ static int matches(const char *operation, const char *path) {
   text[length] = '\0';
   char *rest = text;
   for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
-    char *pattern = strchr(line, ' ');
-    if (pattern == NULL) continue;
-    *pattern = '\0';
-    if (strcmp(line, operation) == 0 && fnmatch(pattern + 1, path, 0) == 0) return 1;
+    char name[16], pattern[PATH_MAX];
+    int number;
+    if (sscanf(line, "%15s %d %4095s", name, &number, pattern) != 3) continue;
+    if (strcmp(name, operation) == 0 && fnmatch(pattern, path, 0) == 0) return number;
   }
   return 0;
 }
@@ -49,9 +49,9 @@ static int matches(const char *operation, const char *path) {
 static int fails(const char *operation, int fd) {
   int before = errno;
   char path[PATH_MAX];
-  int failing = path_of(fd, path) && matches(operation, path);
-  errno = failing ? EIO : before;
-  return failing;
+  int failure = path_of(fd, path) ? failure_of(operation, path) : 0;
+  errno = failure != 0 ? failure : before;
+  return failure != 0;
 }
 
 /* A further name keeps the inode, so that its number means no other file later. A directory takes none. */

@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 /** What fails, and a pattern (fnmatch) for the paths of which files. */
 export type FailingRule = `${'read' | 'write' | 'sync'} ${string}`;
 
-/** A device that answers EIO where it is told to: a library preloaded into the server, beneath Node and SQLite. */
+/** A device that fails where it is told to: a library preloaded into the server, beneath Node and SQLite. */
 export class FailingDevice {
   /** For the server. */
   readonly env: Readonly<Record<string, string>>;
@@ -29,7 +30,14 @@ export class FailingDevice {
   }
 
   fail(...rules: readonly FailingRule[]): void {
-    writeFileSync(this.#rules, rules.map((rule) => `${rule}\n`).join(''));
+    this.failWith('EIO', ...rules);
+  }
+
+  failWith(code: 'EIO' | 'EROFS', ...rules: readonly FailingRule[]): void {
+    const lines = rules.map((rule) => `${rule.replace(' ', ` ${constants.errno[code]} `)}\n`);
+    // Whole or not at all: a server may be reading it.
+    writeFileSync(`${this.#rules}-next`, lines.join(''));
+    renameSync(`${this.#rules}-next`, this.#rules);
   }
 
   mend(): void {

@@ -164,6 +164,22 @@ it('a registry, EIO from writes of the ledger, answers 503, serves, and goes on'
   await assertWritesAgain(served);
 });
 
+/** As the kernel turns a file system read-only after an error, under the files that are open. */
+it('a registry, a ledger that turns read-only, refuses writes with 503, serves, and goes on', async (t) => {
+  const served = await serveOnFailing(t);
+  const { client, device } = served;
+  device.failWith('EROFS', 'write */drift.db*', 'sync */drift.db*');
+  assertRefused(await tag(served, 'later'), 503, LEDGER);
+  assertRefused(await push(client, random.bytes(BLOB_BYTES)), 503, LEDGER);
+  assertRefused(await client.send('DELETE', '/v2/ghost/demo/manifests/kept'), 503, LEDGER);
+  await assertReads(served);
+  device.mend();
+  await untilReady(served);
+  assert.equal((await tag(served, 'later')).status, 201);
+  await assertReads(served);
+  await assertWritesAgain(served);
+});
+
 it('a registry, EIO from reads of the ledger, answers 503 with a sentence, and goes on', async (t) => {
   const served = await serveOnFailing(t);
   const { client, device } = served;

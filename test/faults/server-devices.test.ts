@@ -63,6 +63,21 @@ it('a registry, ledger and blob store on one full device, refuses writes, serves
   await assertTags(served, tagged.tags);
 });
 
+it('a registry, a full ledger and a full blob store apart, refuses writes, serves, and goes on', async (t) => {
+  const undo = undoAfter(t);
+  const [root, ledger] = [await directory(undo, 'small'), await directory(undo, 'small')];
+  const served = await serve(undo, { root, ledger });
+  const emptied = [await fill(root), await fill(ledger)];
+  assertRefused(await push(served.client, random.bytes(BLOB_BYTES)), 507, /no room for new content/);
+  const tagged = await tagUntilRefused(served);
+  assertRefused(tagged.answer, 507, /no room for new content/);
+  assertRefused(await push(served.client, random.bytes(BLOB_BYTES)), 507, /no room for new content/);
+  await assertReads(served);
+  for (const empty of emptied) await empty();
+  await assertWritesAgain(served);
+  await assertTags(served, tagged.tags);
+});
+
 it('a registry, a blob store that turns read-only, refuses writes with 503, serves, and goes on', async (t) => {
   const undo = undoAfter(t);
   const root = await directory(undo, 'large');
