@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { promisify } from 'node:util';
 import { requireTool } from '../scripts/tools.ts';
 import type { Numbers } from './measure.ts';
@@ -59,6 +61,32 @@ export async function curl({ method, url, headers, file }: CurlRequest): Promise
   const { stdout } = await run(requireTool('curl'), args);
   const location = stdout.split(' ').at(-1) ?? '';
   return location === '' ? '' : new URL(location, url).href;
+}
+
+/** One connection that stays open from request to request. */
+export class Connection {
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+
+  /** Gives back the `Location`; throws unless the answer is a success. */
+  async send(
+    method: string,
+    url: string,
+    options: { readonly headers: Readonly<Record<string, string>>; readonly body?: Uint8Array },
+  ): Promise<string> {
+    const body = options.body ?? new Uint8Array(0);
+    const headers = { ...options.headers, 'content-length': String(body.length) };
+    const sent = request(url, { method, headers, agent: this.#agent });
+    sent.end(body);
+    const [response] = (await once(sent, 'response')) as [IncomingMessage];
+    const text = Buffer.concat(await response.toArray()).toString();
+    const status = response.statusCode ?? 0;
+    if (status < 200 || status > 299) throw new Error(`${method} ${url}: ${status} ${text}`);
+    return new URL(response.headers.location ?? '', url).href;
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
 }
 
 /** Wall time of `work`, and processor time that all processes of the server took meanwhile. */

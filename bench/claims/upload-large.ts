@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { openSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { curl, finishUrl, type LargeFile, timed, writeLargeFile } from '../large-file.ts';
+import { Connection, curl, finishUrl, type LargeFile, timed, writeLargeFile } from '../large-file.ts';
 import { alternate, atMost, type Claim, type Numbers, numberOf, type Target } from '../measure.ts';
 import { startDistribution } from '../servers/distribution.ts';
 import { startDrift } from '../servers/drift.ts';
@@ -25,22 +25,27 @@ const patchOnce: Upload = async (start, headers, { path, digest }) => {
   await curl({ method: 'PUT', url: finishUrl(location, digest), headers });
 };
 
+/** One connection for all, as the clients that send chunks have it: they wait for each answer. */
 const patchChunks: Upload = async (start, headers, { path, digest, sizeBytes }) => {
   const file = openSync(path, 'r');
   const chunk = Buffer.alloc(CHUNK_BYTES);
-  let location = start;
-  for (let offset = 0; offset < sizeBytes; offset += CHUNK_BYTES) {
-    const length = readSync(file, chunk, 0, CHUNK_BYTES, offset);
-    const range = `${offset}-${offset + length - 1}`;
-    const response = await fetch(location, {
-      method: 'PATCH',
-      headers: { ...headers, 'content-range': range, 'content-type': 'application/octet-stream' },
-      body: chunk.subarray(0, length),
-    });
-    if (!response.ok) throw new Error(`PATCH ${range}: ${response.status} ${await response.text()}`);
-    location = new URL(response.headers.get('location') ?? '', location).href;
+  const connection = new Connection();
+  try {
+    let location = start;
+    for (let offset = 0; offset < sizeBytes; offset += CHUNK_BYTES) {
+      const body = chunk.subarray(0, readSync(file, chunk, 0, CHUNK_BYTES, offset));
+      const range = `${offset}-${offset + body.length - 1}`;
+      const type = 'application/octet-stream';
+      location = await connection.send('PATCH', location, {
+        headers: { ...headers, 'content-range': range, 'content-type': type },
+        body,
+      });
+    }
+    await connection.send('PUT', finishUrl(location, digest), { headers });
+  } finally {
+    connection.close();
+    closeSync(file);
   }
-  await curl({ method: 'PUT', url: finishUrl(location, digest), headers });
 };
 
 export const uploadWhole = uploadClaim('upload-put', 'PUT of 1 GiB, monolithic', putWhole);
