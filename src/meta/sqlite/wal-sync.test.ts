@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -54,9 +54,11 @@ test('WalSync.mend, a log that reads back, writes all of it again and lets commi
   sync.doubt(new Error('EIO'));
   await assert.rejects(sync.wait(), Unavailable);
   const before = await readFile(`${file}-wal`);
+  await utimes(`${file}-wal`, 1, 1);
   await sync.mend(() => WalIndex.of(file).committed());
   assert.equal(sync.failure, null);
   await sync.wait();
+  assert.ok((await stat(`${file}-wal`)).mtimeMs > 1000, 'it was written');
   assert.ok((await readFile(`${file}-wal`)).equals(before));
   assert.equal(database.prepare('select count(*) as count from numbers').get()?.['count'], 50);
 });
