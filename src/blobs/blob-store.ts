@@ -64,13 +64,10 @@ export interface BlobStore {
   /** For logs and metrics: `fs`, `memory`, `s3`. */
   readonly driver: string;
 
-  /** Prepares an upload. Repeatable: staged bytes stay. */
-  stage(uploadId: UploadId): Promise<void>;
-
   /**
-   * Writes `chunks` so that they stand at `offset`, dropping whatever was staged beyond it. The caller must be the only
-   * writer of this upload (the upload's lease in the meta store sees to it). `offset` beyond the staged size throws
-   * `RangeError`: there are never gaps. Resolves with the new staged size in bytes. A chunk is its source's again, and may
+   * Writes `chunks` so that they stand at `offset`, dropping whatever was staged beyond it; at 0 it begins an upload that the
+   * store does not know. The caller must be the only writer of this upload (the upload's lease in the meta store sees to
+   * it). `offset` beyond the staged size throws `RangeError`: there are never gaps. Resolves with the new staged size in bytes. A chunk is its source's again, and may
    * be filled anew, when the next one is asked for.
    *
    * When `chunks` throws or the signal aborts, `append` rejects with that error after what was received before has been
@@ -90,12 +87,13 @@ export interface BlobStore {
   readStaged(uploadId: UploadId, signal: AbortSignal): Promise<BlobBody | null>;
 
   /**
-   * Makes the staged bytes the blob `digest` and forgets the upload. Copies no bytes. When it resolves the bytes survive
-   * power loss. The caller has verified that the bytes have this digest. A blob already there is replaced by the same
-   * bytes (which heals a torn one); readers of the old one are not disturbed. Unknown upload: `null`. Staged bytes that may
-   * have been lost on the way to the device are staged no more: they have to be sent again.
+   * Makes the first `sizeBytes` staged bytes the blob `digest`, drops those beyond, and forgets the upload. Copies no bytes.
+   * When it resolves the bytes survive power loss. The caller has verified that the bytes have this digest. A blob already
+   * there is replaced by the same bytes (which heals a torn one); readers of the old one are not disturbed. Unknown upload,
+   * or fewer bytes than that: `null`. Staged bytes that may have been lost on the way to the device are staged no more:
+   * they have to be sent again.
    */
-  commit(uploadId: UploadId, digest: Digest): Promise<StoredBlob | null>;
+  commit(uploadId: UploadId, digest: Digest, sizeBytes: number): Promise<StoredBlob | null>;
 
   /** Drops the staged bytes. Unknown upload: no effect. */
   discard(uploadId: UploadId): Promise<void>;

@@ -70,12 +70,11 @@ function staging(test: Test, large: Buffer): void {
     assert.equal(await store.readStaged(newUploadId(), signal), null);
   });
 
-  test('stage, twice, keeps the bytes', async ({ store, signal }) => {
+  test('append, of nothing at 0, begins an upload of no bytes', async ({ store, signal }) => {
     const id = newUploadId();
-    await store.stage(id);
+    assert.equal(await store.append(id, 0, chunksOf([]), signal), 0);
     assert.equal((await store.staged(id))?.sizeBytes, 0);
     assert.equal(await store.append(id, 0, chunksOf(['abc']), signal), 3);
-    await store.stage(id);
     assert.equal((await store.staged(id))?.sizeBytes, 3);
     assert.equal((await store.staged(id))?.uploadId, id);
     await store.discard(id);
@@ -84,7 +83,6 @@ function staging(test: Test, large: Buffer): void {
   test('append, large pieces and small ones, holds them in order', async ({ store, signal }) => {
     for (const size of [large.byteLength, 65_536, 1021]) {
       const id = newUploadId();
-      await store.stage(id);
       assert.equal(await store.append(id, 0, chunksOf(sliced(large, size)), signal), large.byteLength);
       assert.ok((await stagedBytes(store, id, signal)).equals(large), `pieces of ${size} bytes`);
       await store.discard(id);
@@ -94,7 +92,6 @@ function staging(test: Test, large: Buffer): void {
   test('append, a source that fills the same chunk again and again, holds what each one was', async (world) => {
     const { store, signal } = world;
     const id = newUploadId();
-    await store.stage(id);
     const source = async function* () {
       const chunk = Buffer.alloc(64 * 1024);
       for (const piece of sliced(large, chunk.byteLength)) {
@@ -111,7 +108,6 @@ function staging(test: Test, large: Buffer): void {
     for (let seed = 1; seed <= 40; seed++) {
       const below = randomNumbers(seed);
       const id = newUploadId();
-      await store.stage(id);
       let model = Buffer.alloc(0);
       for (let step = below(6); step >= 0; step--) {
         const offset = below(model.byteLength + 1);
@@ -132,18 +128,16 @@ function staging(test: Test, large: Buffer): void {
   test('append, an offset beyond the staged bytes, throws RangeError and leaves no gap', async (world) => {
     const { store, signal } = world;
     const id = newUploadId();
-    await store.stage(id);
     await store.append(id, 0, chunksOf(['abc']), signal);
     await assert.rejects(store.append(id, 4, chunksOf(['x']), signal), RangeError);
     assert.equal((await stagedBytes(store, id, signal)).toString(), 'abc');
     await store.discard(id);
-    await assert.rejects(store.append(id, 0, chunksOf(['x']), signal), RangeError);
+    await assert.rejects(store.append(id, 3, chunksOf(['x']), signal), RangeError);
     assert.equal(await store.staged(id), null);
   });
 
   test('discard, twice, forgets the upload', async ({ store, signal }) => {
     const id = newUploadId();
-    await store.stage(id);
     await store.append(id, 0, chunksOf(['abc']), signal);
     await store.discard(id);
     await store.discard(id);
@@ -156,7 +150,6 @@ function broken(test: Test): void {
     const { store, signal } = world;
     const id = newUploadId();
     const failure = new Error('the connection was lost');
-    await store.stage(id);
     await assert.rejects(
       store.append(
         id,
@@ -177,7 +170,6 @@ function broken(test: Test): void {
     const id = newUploadId();
     const abort = new AbortController();
     const reason = new Error('the client is gone');
-    await store.stage(id);
     const source = endingIn(['abc'], () => {
       setImmediate(() => abort.abort(reason));
       return new Promise<never>(() => undefined);
@@ -190,7 +182,6 @@ function broken(test: Test): void {
   test('append, 50 aborted ones, leave no file open', async ({ store }) => {
     const before = await openFiles();
     const id = newUploadId();
-    await store.stage(id);
     for (let round = 0; round < 50; round++) {
       const abort = new AbortController();
       const source = endingIn(['x'], () => {
@@ -211,7 +202,7 @@ function committing(test: Test, large: Buffer): void {
         const digest = digestOf(algorithm, bytes);
         const before = Date.now();
         const id = await stageBytes(store, bytes, signal);
-        const blob = await store.commit(id, digest);
+        const blob = await store.commit(id, digest, bytes.byteLength);
         assert.ok(blob !== null);
         assert.equal(blob.sizeBytes, bytes.byteLength);
         assert.equal(blob.location, store.locate(digest));
@@ -220,15 +211,27 @@ function committing(test: Test, large: Buffer): void {
         assert.deepEqual(await store.stat(blob.location), blob);
         assert.equal(await store.staged(id), null);
         assert.ok((await blobBytes(store, blob.location, signal)).equals(bytes));
-        assert.equal(await store.commit(id, digest), null);
+        assert.equal(await store.commit(id, digest, bytes.byteLength), null);
       }
     }
   });
 
   test('commit, an unknown upload, is null and makes no blob', async ({ store }) => {
     const digest = digestOf('sha256', Buffer.from('never staged'));
-    assert.equal(await store.commit(newUploadId(), digest), null);
+    assert.equal(await store.commit(newUploadId(), digest, 12), null);
     assert.equal(await store.stat(store.locate(digest)), null);
+  });
+
+  test('commit, of more bytes than are staged, is null; of fewer, drops the rest', async ({
+    store,
+    signal,
+  }) => {
+    const id = await stageBytes(store, Buffer.from('half done'), signal);
+    const digest = digestOf('sha256', Buffer.from('half'));
+    assert.equal(await store.commit(id, digest, 10), null);
+    assert.equal(await store.stat(store.locate(digest)), null);
+    assert.equal((await store.commit(id, digest, 4))?.sizeBytes, 4);
+    assert.equal((await blobBytes(store, store.locate(digest), signal)).toString(), 'half');
   });
 
   test('commit, the same digest from many uploads at once, all succeed with one copy', async (world) => {
@@ -236,7 +239,7 @@ function committing(test: Test, large: Buffer): void {
     const bytes = large.subarray(0, 70_000);
     const digest = digestOf('sha256', bytes);
     const ids = await Promise.all(Array.from({ length: 16 }, () => stageBytes(store, bytes, signal)));
-    const blobs = await Promise.all(ids.map((id) => store.commit(id, digest)));
+    const blobs = await Promise.all(ids.map((id) => store.commit(id, digest, bytes.byteLength)));
     assert.deepEqual(new Set(blobs.map((blob) => blob?.location)), new Set([store.locate(digest)]));
     assert.equal((await store.list(null, 100)).entries.length, 1);
     assert.ok((await blobBytes(store, store.locate(digest), signal)).equals(bytes));
@@ -245,10 +248,10 @@ function committing(test: Test, large: Buffer): void {
   test('commit, over a torn blob, heals it and leaves its reader undisturbed', async ({ store, signal }) => {
     const digest = digestOf('sha256', large);
     const torn = large.subarray(0, large.byteLength - 5);
-    await store.commit(await stageBytes(store, torn, signal), digest);
+    await store.commit(await stageBytes(store, torn, signal), digest, torn.byteLength);
     const reader = await store.open(store.locate(digest), null, signal);
     assert.ok(reader !== null);
-    await store.commit(await stageBytes(store, large, signal), digest);
+    await store.commit(await stageBytes(store, large, signal), digest, large.byteLength);
     assert.ok((await drain(reader)).equals(torn));
     assert.equal((await store.stat(store.locate(digest)))?.sizeBytes, large.byteLength);
     assert.ok((await blobBytes(store, store.locate(digest), signal)).equals(large));
@@ -261,7 +264,7 @@ function committing(test: Test, large: Buffer): void {
     assert.equal(await store.stat(location), null);
     assert.equal(await store.open(location, null, signal), null);
     assert.deepEqual((await store.list(null, 10)).entries, []);
-    await store.commit(await stageBytes(store, Buffer.from('to go'), signal), digest);
+    await store.commit(await stageBytes(store, Buffer.from('to go'), signal), digest, 5);
     assert.equal((await blobBytes(store, location, signal)).toString(), 'to go');
   });
 }
@@ -355,7 +358,7 @@ function listing(test: Test): void {
     for (let index = 0; index < 23; index++) {
       const bytes = Buffer.from(`blob ${index}`);
       const digest = digestOf(index % 3 === 0 ? 'sha512' : 'sha256', bytes);
-      const blob = await store.commit(await stageBytes(store, bytes, signal), digest);
+      const blob = await store.commit(await stageBytes(store, bytes, signal), digest, bytes.byteLength);
       assert.ok(blob !== null);
       locations.push(blob.location);
     }
@@ -417,7 +420,7 @@ function standing(test: Test): void {
     assert.equal((await blobBytes(again, location, signal)).toString(), 'blob');
     assert.equal(await again.append(id, 4, chunksOf([' done']), signal), 9);
     const digest = digestOf('sha256', Buffer.from('half done'));
-    assert.equal((await again.commit(id, digest))?.sizeBytes, 9);
+    assert.equal((await again.commit(id, digest, 9))?.sizeBytes, 9);
     assert.equal((await blobBytes(store, store.locate(digest), signal)).toString(), 'half done');
     await again.close();
   });
@@ -449,7 +452,6 @@ function* sliced(bytes: Buffer, size: number): Generator<Uint8Array> {
 
 async function stageBytes(store: BlobStore, bytes: Uint8Array, signal: AbortSignal): Promise<UploadId> {
   const id = newUploadId();
-  await store.stage(id);
   await store.append(id, 0, chunksOf([bytes]), signal);
   return id;
 }
@@ -460,7 +462,7 @@ async function put(
   signal: AbortSignal,
 ): Promise<{ location: BlobLocation; digest: Digest }> {
   const digest = digestOf('sha256', bytes);
-  const blob = await store.commit(await stageBytes(store, bytes, signal), digest);
+  const blob = await store.commit(await stageBytes(store, bytes, signal), digest, bytes.byteLength);
   assert.ok(blob !== null);
   return { location: blob.location, digest };
 }

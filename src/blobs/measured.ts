@@ -38,13 +38,12 @@ export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperatio
   const { presign, space } = store;
   return {
     driver: store.driver,
-    stage: (uploadId) => time('stage', () => store.stage(uploadId)),
     append: (uploadId, offset, chunks, signal) =>
       time('append', () => store.append(uploadId, offset, chunks, signal)),
     staged: (uploadId) => time('staged', () => store.staged(uploadId)),
     readStaged: async (uploadId, signal) =>
       timeBody(await time('read_staged', () => store.readStaged(uploadId, signal))),
-    commit: (uploadId, digest) => time('commit', () => store.commit(uploadId, digest)),
+    commit: (uploadId, digest, sizeBytes) => time('commit', () => store.commit(uploadId, digest, sizeBytes)),
     discard: (uploadId) => time('discard', () => store.discard(uploadId)),
     open: async (location, range, signal) =>
       timeBody(await time('open', () => store.open(location, range, signal))),

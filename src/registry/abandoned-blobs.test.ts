@@ -16,10 +16,9 @@ test('removeAbandonedBlobs, of a push that died after its bytes were placed, rem
   const location = blobs.locate(DIGEST);
   const id = newUploadId();
   await meta.transaction((tx) => tx.blobs.claim(DIGEST, BYTES.length, location, 0));
-  await blobs.stage(id);
   const { signal } = new AbortController();
   await blobs.append(id, 0, pieces(), signal);
-  await blobs.commit(id, DIGEST);
+  await blobs.commit(id, DIGEST, BYTES.length);
   let now = HOUR_MILLISECONDS;
   const deps = { meta, blobs, clock: { now: () => now }, graceSeconds: 0 };
   assert.equal(await removeAbandonedBlobs(deps, 9), 0, 'a commit may still be at it');

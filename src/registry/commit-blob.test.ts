@@ -41,7 +41,6 @@ describe('commitBlob', () => {
     const chunks = async function* () {
       yield bytes;
     };
-    await blobs.stage(uploadId);
     await blobs.append(uploadId, 0, chunks(), new AbortController().signal);
     return { uploadId, leaseToken: null, repository, principal: 'a', digest, sizeBytes: bytes.length };
   }

@@ -39,7 +39,7 @@ export interface Commit extends CommittedBlob {
  */
 export async function commitBlob(deps: CommitDeps, commit: Commit): Promise<CommittedBlob> {
   await claim(deps, commit, deps.blobs.locate(commit.digest));
-  const stored = await deps.blobs.commit(commit.uploadId, commit.digest);
+  const stored = await deps.blobs.commit(commit.uploadId, commit.digest, commit.sizeBytes);
   if (stored === null) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   await deps.meta.transaction((tx) => place(deps, { tx, commit, location: stored.location }));
   return { digest: commit.digest, sizeBytes: commit.sizeBytes };

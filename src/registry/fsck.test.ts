@@ -37,7 +37,6 @@ describe('fsck', () => {
     const chunks = async function* () {
       yield Buffer.from(text);
     };
-    await blobs.stage(id);
     await blobs.append(id, 0, chunks(), new AbortController().signal);
     return id;
   }
@@ -71,16 +70,16 @@ describe('fsck', () => {
 
   it('fsck, when the bytes are others, sees their size at once and their content with rehash', async () => {
     const digest = await commit('right');
-    await blobs.commit(await stage('wrong'), digest);
+    await blobs.commit(await stage('wrong'), digest, 5);
     assert.deepEqual(await findings(), []);
     assert.deepEqual(await findings(true), ['damage blob_digest']);
-    await blobs.commit(await stage('of another length'), digest);
+    await blobs.commit(await stage('of another length'), digest, 17);
     assert.deepEqual(await findings(), ['damage blob_size']);
   });
 
   it('fsck, when no row knows the bytes, calls them waste', async () => {
     await commit('known');
-    await blobs.commit(await stage('orphan'), digestOf('sha256', Buffer.from('orphan')));
+    await blobs.commit(await stage('orphan'), digestOf('sha256', Buffer.from('orphan')), 6);
     assert.deepEqual(await findings(), ['waste blob_orphan']);
   });
 

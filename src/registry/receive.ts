@@ -54,16 +54,12 @@ export async function receive(
   request: { readonly upload: ReceivingUpload; readonly incoming: Incoming },
 ): Promise<Receipt> {
   const { upload, incoming } = request;
-  const staged = await deps.blobs.staged(upload.id);
-  if (staged === null) await deps.blobs.stage(upload.id);
-  // The row may be ahead of the bytes (power loss) or behind them (a crash in a request): the smaller one is true.
-  const offset = Math.min(upload.offsetBytes, staged?.sizeBytes ?? 0);
-  const running = deps.running.take(upload.id, upload.algorithm, offset);
+  const { offset, running } = await resume(deps, upload);
   try {
     checkChunk(deps, { offset, incoming });
     if (incoming.empty) {
-      if (staged !== null && staged.sizeBytes > offset)
-        await cutOff(deps, { id: upload.id, offset, incoming });
+      // An upload of nothing has to exist before it can become the empty blob.
+      if (offset === 0) await deps.blobs.append(upload.id, 0, nothing(), incoming.signal);
       return { offsetBytes: offset, running, verified: null, error: null };
     }
     await deps.space.require(incoming.lengthBytes ?? 0);
@@ -80,7 +76,9 @@ export async function receive(
     const size = await deps.blobs.append(upload.id, offset, chunks, neverAborted);
     return finishChunk(incoming, { offset, size, running });
   } catch (error) {
-    return { ...(await standing(deps, { id: upload.id, offset, running })), error: toError(error) };
+    // Bytes that this process received itself are gone: the client has to send them again.
+    const reason = error instanceof RangeError ? new RegistryError('BLOB_UPLOAD_UNKNOWN') : toError(error);
+    return { ...(await standing(deps, { id: upload.id, offset, running })), error: reason };
   } finally {
     incoming.signal.removeEventListener('abort', stop);
     deps.metrics.uploadEnded();
@@ -135,12 +133,21 @@ function checkChunk(
   if (offset + length > deps.blobBytesMax) throw tooLarge(deps.blobBytesMax);
 }
 
-/** Bytes beyond the offset are what a crashed request left: they must not become part of the blob. */
-async function cutOff(
+/**
+ * Where the upload really stands. The row may be ahead of the bytes (power loss) or behind them (a crash in a request): the
+ * smaller one is true, and what is beyond is dropped by the next append or the commit. A process that received all those
+ * bytes itself need not look.
+ */
+async function resume(
   deps: ReceiveDeps,
-  request: { readonly id: UploadId; readonly offset: number; readonly incoming: Incoming },
-): Promise<void> {
-  await deps.blobs.append(request.id, request.offset, nothing(), request.incoming.signal);
+  upload: ReceivingUpload,
+): Promise<{ readonly offset: number; readonly running: RunningDigest | null }> {
+  const { id, algorithm, offsetBytes } = upload;
+  const running = deps.running.take(id, algorithm, offsetBytes);
+  if (running !== null) return { offset: offsetBytes, running };
+  const staged = await deps.blobs.staged(id);
+  const offset = Math.min(offsetBytes, staged?.sizeBytes ?? 0);
+  return { offset, running: offset === 0 ? new RunningDigest(algorithm) : null };
 }
 
 async function* nothing(): AsyncIterable<Uint8Array> {}

@@ -22,7 +22,6 @@ export async function restagePlaced(
   const running = new RunningDigest(upload.algorithm);
   try {
     if (body.sizeBytes !== upload.offsetBytes) return false;
-    await blobs.stage(upload.id);
     await blobs.append(upload.id, 0, hashed(body.chunks, running), signal);
   } finally {
     await body.close();

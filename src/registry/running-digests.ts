@@ -46,6 +46,12 @@ export class RunningDigests {
     return running !== undefined && running.bytes === offset ? running : null;
   }
 
+  /** Whether `take` would give one for bytes that were received: this process knows that they are staged. */
+  has(id: UploadId, algorithm: DigestAlgorithm, offset: number): boolean {
+    const running = this.#byUpload.get(id);
+    return offset > 0 && running?.bytes === offset && running.algorithm === algorithm;
+  }
+
   keep(id: UploadId, running: RunningDigest): void {
     this.#byUpload.delete(id);
     this.#byUpload.set(id, running);

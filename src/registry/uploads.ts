@@ -39,6 +39,11 @@ export interface UploadKey {
   readonly principal: string;
 }
 
+interface FinishRequest {
+  readonly digest: Digest;
+  readonly incoming: Incoming;
+}
+
 export interface UploadProgress {
   readonly id: UploadId;
   readonly offsetBytes: number;
@@ -70,7 +75,6 @@ export async function startUpload(
     },
     { durable: false },
   );
-  await deps.blobs.stage(id);
   return { id, offsetBytes: 0 };
 }
 
@@ -108,7 +112,7 @@ export async function appendToUpload(
 export async function finishUpload(
   deps: UploadDeps,
   key: UploadKey,
-  request: { readonly digest: Digest; readonly incoming: Incoming },
+  request: FinishRequest,
 ): Promise<CommittedBlob> {
   await findOwn(deps, key);
   return deps.leases.hold(key.id, request.incoming.signal, async (lease) => {
@@ -122,14 +126,7 @@ export async function finishUpload(
         throw wrongDigest(request.digest, actual);
       }
       receipt = { ...received, verified: actual };
-      const committed = await commitBlob(deps, {
-        uploadId: key.id,
-        leaseToken: lease.token,
-        repository: key.repository,
-        principal: key.principal,
-        digest: request.digest,
-        sizeBytes: receipt.offsetBytes,
-      });
+      const committed = await commitStaged(deps, lease, { request, sizeBytes: receipt.offsetBytes });
       deps.running.forget(key.id);
       return committed;
     } catch (error) {
@@ -139,18 +136,41 @@ export async function finishUpload(
   });
 }
 
-/** What this request brings; nothing, when an earlier one brought it all and failed only after its bytes were placed. */
-async function receiveRest(
+async function commitStaged(
   deps: UploadDeps,
   lease: UploadLease,
-  { digest, incoming }: { readonly digest: Digest; readonly incoming: Incoming },
-): Promise<Receipt> {
-  const { offsetBytes } = lease.upload;
+  step: { readonly request: FinishRequest; readonly sizeBytes: number },
+): Promise<CommittedBlob> {
+  const { request, sizeBytes } = step;
+  const { id, repository, principal } = lease.upload;
+  const { digest } = request;
+  const commit = { uploadId: id, leaseToken: lease.token, repository, principal, digest, sizeBytes };
+  try {
+    return await commitBlob(deps, commit);
+  } catch (error) {
+    const isGone = error instanceof RegistryError && error.code === 'BLOB_UPLOAD_UNKNOWN';
+    if (!isGone || !(await restage(deps, lease, request))) throw error;
+    return await commitBlob(deps, commit);
+  }
+}
+
+function restage(deps: UploadDeps, lease: UploadLease, request: FinishRequest): Promise<boolean> {
+  const signal = AbortSignal.any([request.incoming.signal, lease.signal]);
+  return restagePlaced(deps, lease.upload, { digest: request.digest, signal });
+}
+
+/** What this request brings; nothing, when an earlier one brought it all and failed only after its bytes were placed. */
+async function receiveRest(deps: UploadDeps, lease: UploadLease, request: FinishRequest): Promise<Receipt> {
+  const { digest, incoming } = request;
+  const { id, algorithm, offsetBytes } = lease.upload;
+  // Nothing is to come and this process saw the bytes come: should they be gone, the commit will say so.
+  if (incoming.empty && deps.running.has(id, algorithm, offsetBytes)) {
+    return receiveOrGiveUp(deps, lease, incoming);
+  }
   const asBefore: Receipt = { offsetBytes, running: null, verified: null, error: null };
   let restaged: boolean;
   try {
-    const signal = AbortSignal.any([incoming.signal, lease.signal]);
-    restaged = await restagePlaced(deps, lease.upload, { digest, signal });
+    restaged = await restage(deps, lease, request);
   } catch (error) {
     await giveUp(deps, lease, { ...asBefore, error: toError(error) });
     throw error;

@@ -23,10 +23,9 @@ it('append, a device that fills up, is full; the upload is discarded and the nex
   const root = await smallDevice(t);
   const store = await openFsBlobStore({ root });
   const kept = Buffer.alloc(1024 * 1024, 'kept');
-  const blob = await store.commit(await stageBytes(store, kept), digestOf('sha256', kept));
+  const blob = await store.commit(await stageBytes(store, kept), digestOf('sha256', kept), kept.length);
 
   const id = newUploadId();
-  await store.stage(id);
   await assert.rejects(store.append(id, 0, zeros(2 * DEVICE_BYTES), signal), isFull);
   const staged = (await store.staged(id))?.sizeBytes ?? assert.fail();
   assert.ok(staged > 0 && staged < DEVICE_BYTES);
@@ -40,7 +39,7 @@ it('append, a device that fills up, is full; the upload is discarded and the nex
   await store.discard(id);
   const next = Buffer.alloc(3 * 1024 * 1024, 'next');
   assert.equal(
-    (await store.commit(await stageBytes(store, next), digestOf('sha256', next)))?.sizeBytes,
+    (await store.commit(await stageBytes(store, next), digestOf('sha256', next), next.length))?.sizeBytes,
     3_145_728,
   );
   await store.delete(blob!.location);
@@ -78,7 +77,6 @@ async function* zeros(bytes: number): AsyncGenerator<Uint8Array> {
 
 async function stageBytes(store: BlobStore, bytes: Uint8Array): Promise<UploadId> {
   const id = newUploadId();
-  await store.stage(id);
   await store.append(
     id,
     0,

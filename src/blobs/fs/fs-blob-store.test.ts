@@ -33,7 +33,7 @@ describe('openFsBlobStore', () => {
     const store = await openFsBlobStore({ root });
     const id = await stageBytes(store, 'bytes');
     assert.equal((await stat(join(root, 'uploads', id.slice(0, 2), id))).mode & 0o777, 0o600);
-    const blob = await store.commit(id, digestOf('sha256', Buffer.from('bytes')));
+    const blob = await store.commit(id, digestOf('sha256', Buffer.from('bytes')), 5);
     assert.equal((await stat(join(root, 'blobs', blob?.location ?? ''))).mode & 0o777, 0o600);
     for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
       if (!entry.isDirectory()) continue;
@@ -90,7 +90,7 @@ describe('commit', () => {
     const uploadPath = `uploads/${id.slice(0, 2)}/${id}`;
 
     log.length = 0;
-    await store.commit(id, digest);
+    await store.commit(id, digest, 5);
     assert.deepEqual(log, [
       `sync ${uploadPath}`,
       `mkdir ${fanOut}`,
@@ -102,7 +102,7 @@ describe('commit', () => {
 
     const again = await stageBytes(store, 'bytes');
     log.length = 0;
-    await store.commit(again, digest);
+    await store.commit(again, digest, 5);
     const againPath = `uploads/${again.slice(0, 2)}/${again}`;
     assert.deepEqual(log, [`sync ${againPath}`, `rename ${againPath} ${blobPath}`, `sync ${fanOut}`]);
   });
@@ -113,7 +113,7 @@ describe('commit', () => {
     const id = await stageBytes(store, 'bytes');
     await utimes(join(root, 'uploads', id.slice(0, 2), id), 1, 1);
     const before = Date.now();
-    const blob = await store.commit(id, digestOf('sha256', Buffer.from('bytes')));
+    const blob = await store.commit(id, digestOf('sha256', Buffer.from('bytes')), 5);
     assert.ok((blob?.modifiedAt ?? 0) >= before - 1);
   });
 
@@ -143,11 +143,11 @@ describe('commit', () => {
       },
     };
     const store = await openFsBlobStore({ root, files });
-    await store.commit(await stageBytes(store, 'bytes'), digest);
+    await store.commit(await stageBytes(store, 'bytes'), digest, 5);
     const ids = await Promise.all(Array.from({ length: 32 }, () => stageBytes(store, 'bytes')));
     log.length = 0;
     gated = true;
-    await Promise.all(ids.map((id) => store.commit(id, digest)));
+    await Promise.all(ids.map((id) => store.commit(id, digest, 5)));
     const syncs = [...log.entries()].filter(([, line]) => line.startsWith('sync blobs/'));
     assert.equal(syncs.length, 2);
     assert.ok((syncs[1]?.[0] ?? -1) > log.findLastIndex((line) => line.startsWith('rename')));
@@ -157,10 +157,10 @@ describe('commit', () => {
     const root = await directory(t);
     const store = await openFsBlobStore({ root });
     const digest = digestOf('sha256', Buffer.from('bytes'));
-    const { location } = (await store.commit(await stageBytes(store, 'bytes'), digest)) ?? assert.fail();
+    const { location } = (await store.commit(await stageBytes(store, 'bytes'), digest, 5)) ?? assert.fail();
     await rm(join(root, 'blobs', location, '..'), { recursive: true });
     assert.equal(await store.stat(location), null);
-    assert.equal((await store.commit(await stageBytes(store, 'bytes'), digest))?.location, location);
+    assert.equal((await store.commit(await stageBytes(store, 'bytes'), digest, 5))?.location, location);
   });
 
   it('a sync that fails, rejects, makes no blob, and its bytes have to come again', async (t) => {
@@ -182,16 +182,16 @@ describe('commit', () => {
       const id = await stageBytes(store, 'bytes');
       broken.sync = true;
       broken.unlink = unlink;
-      await assert.rejects(store.commit(id, digest), isUnavailable(/input\/output error/));
+      await assert.rejects(store.commit(id, digest, 5), isUnavailable(/input\/output error/));
       broken.sync = false;
       // What was lost and cannot be removed is no upload either.
-      if (unlink) await assert.rejects(store.commit(id, digest), isUnavailable(/read-only/));
+      if (unlink) await assert.rejects(store.commit(id, digest, 5), isUnavailable(/read-only/));
       broken.unlink = false;
       assert.equal(await store.staged(id), null);
-      assert.equal(await store.commit(id, digest), null);
+      assert.equal(await store.commit(id, digest, 5), null);
       assert.equal(await store.stat(store.locate(digest)), null);
     }
-    assert.equal((await store.commit(await stageBytes(store, 'bytes'), digest))?.sizeBytes, 5);
+    assert.equal((await store.commit(await stageBytes(store, 'bytes'), digest, 5))?.sizeBytes, 5);
   });
 
   it('a sync of a new directory that fails, makes the directory anew the next time', async (t) => {
@@ -215,9 +215,9 @@ describe('commit', () => {
     };
     const store = await openFsBlobStore({ root, files });
     const id = await stageBytes(store, 'bytes');
-    await assert.rejects(store.commit(id, digest), isUnavailable(/input\/output error/));
+    await assert.rejects(store.commit(id, digest, 5), isUnavailable(/input\/output error/));
     broken = false;
-    assert.equal((await store.commit(id, digest))?.sizeBytes, 5);
+    assert.equal((await store.commit(id, digest, 5))?.sizeBytes, 5);
     assert.equal(made.length, 2);
   });
 });
@@ -240,7 +240,6 @@ describe('append', () => {
     const store = await openFsBlobStore({ root, files });
     const text = 'a text much longer than seven bytes';
     const id = newUploadId();
-    await store.stage(id);
     assert.equal(
       await store.append(id, 0, chunks(text.slice(0, 9), text.slice(9, 20), text.slice(20)), signal),
       35,
@@ -259,6 +258,7 @@ describe('reading', () => {
     const blob = (await store.commit(
       await stageBytes(store, 'bytes'),
       digestOf('sha256', Buffer.from('bytes')),
+      5,
     ))!;
     const body = await store.open(blob.location, null, signal);
     await truncate(join(root, 'blobs', blob.location), 2);
@@ -283,11 +283,9 @@ describe('reading', () => {
     await assert.rejects(store.stat(location), isUnavailable(/is not a file/));
     assert.deepEqual((await store.list(null, 10)).entries, []);
 
-    const id = newUploadId();
-    await store.stage(id);
+    const id = await stageBytes(store, '');
     await rm(join(root, 'uploads', id.slice(0, 2), id));
     await symlink(secret, join(root, 'uploads', id.slice(0, 2), id));
-    await assert.rejects(store.stage(id), isUnavailable(/symbolic link/));
     await assert.rejects(store.append(id, 0, chunks('x'), signal), isUnavailable(/symbolic link/));
     assert.equal((await stat(secret)).size, 6);
 
@@ -304,7 +302,7 @@ describe('reading', () => {
       await assert.rejects(store.open(text as BlobLocation, null, signal), RangeError, text);
       await assert.rejects(store.delete(text as BlobLocation), RangeError, text);
     }
-    await assert.rejects(store.stage('../../x' as UploadId), RangeError);
+    await assert.rejects(store.append('../../x' as UploadId, 0, chunks('x'), signal), RangeError);
   });
 
   it('foreign files, in a listing, are passed over', async (t) => {
@@ -338,7 +336,6 @@ async function* chunks(...pieces: string[]): AsyncGenerator<Uint8Array> {
 
 async function stageBytes(store: BlobStore, text: string): Promise<UploadId> {
   const id = newUploadId();
-  await store.stage(id);
   await store.append(id, 0, chunks(text), signal);
   return id;
 }

@@ -45,6 +45,14 @@ export async function openFsBlobStore(options: {
   return store;
 }
 
+/** An upload whose last byte is no older needs no new time at its commit. */
+const FRESH_MILLISECONDS_MAX = 60_000;
+
+interface OpenedFile {
+  readonly handle: FileHandle;
+  readonly stats: Stats;
+}
+
 class FsBlobStore implements BlobStore {
   readonly driver = 'fs';
   readonly presign = null;
@@ -67,17 +75,6 @@ class FsBlobStore implements BlobStore {
     await this.probe(new AbortController().signal);
   }
 
-  async stage(uploadId: UploadId): Promise<void> {
-    const place = uploadPlace(uploadId);
-    await translating('stage an upload', async () => {
-      await this.#removeLost(uploadId);
-      await this.#inDirectory(place.directory, async () => {
-        const handle = await this.#files.open(this.#path(place), O_WRONLY | O_CREAT | O_NOFOLLOW, FILE_MODE);
-        await handle.close();
-      });
-    });
-  }
-
   async append(
     uploadId: UploadId,
     offset: number,
@@ -86,7 +83,11 @@ class FsBlobStore implements BlobStore {
   ): Promise<number> {
     return await translating('write to an upload', async () => {
       await this.#removeLost(uploadId);
-      const opened = await this.#openFile(uploadPlace(uploadId), O_WRONLY);
+      const place = uploadPlace(uploadId);
+      const opened =
+        offset === 0
+          ? await this.#inDirectory(place.directory, () => this.#open(place, O_WRONLY | O_CREAT))
+          : await this.#openFile(place, O_WRONLY);
       if (opened === null) throw new RangeError('the upload is not staged');
       const { handle, stats } = opened;
       try {
@@ -113,14 +114,14 @@ class FsBlobStore implements BlobStore {
   }
 
   /** Bytes durable, directory durable, name in place, name durable: in this order. */
-  async commit(uploadId: UploadId, digest: Digest): Promise<StoredBlob | null> {
+  async commit(uploadId: UploadId, digest: Digest, sizeBytes: number): Promise<StoredBlob | null> {
     const location = locationOf(digest);
     const from = uploadPlace(uploadId);
     const to = blobPlace(location);
     return await translating('commit a blob', async () => {
       await this.#removeLost(uploadId);
-      const stats = await this.#makeDurable(uploadId);
-      if (stats === null) return null;
+      const modifiedAt = await this.#makeDurable(uploadId, sizeBytes);
+      if (modifiedAt === null) return null;
       try {
         await this.#inDirectory(to.directory, () => this.#files.rename(this.#path(from), this.#path(to)));
       } catch (error) {
@@ -128,7 +129,7 @@ class FsBlobStore implements BlobStore {
         throw error;
       }
       await this.#directories.sync(to.directory);
-      return { location, sizeBytes: stats.size, modifiedAt: modifiedAt(stats) };
+      return { location, sizeBytes, modifiedAt };
     });
   }
 
@@ -239,16 +240,20 @@ class FsBlobStore implements BlobStore {
   }
 
   /** The time of the commit becomes the blob's: an upload that took days must not look like an old orphan. */
-  async #makeDurable(uploadId: UploadId): Promise<Stats | null> {
+  async #makeDurable(uploadId: UploadId, sizeBytes: number): Promise<number | null> {
     const opened = await this.#openFile(uploadPlace(uploadId), O_WRONLY);
     if (opened === null) return null;
+    const { handle, stats } = opened;
     try {
+      if (stats.size < sizeBytes) return null;
+      if (stats.size > sizeBytes) await handle.truncate(sizeBytes);
       const now = new Date();
-      await opened.handle.utimes(now, now);
-      await this.#sync(uploadId, opened.handle);
-      return await opened.handle.stat();
+      const isFresh = now.getTime() - stats.mtimeMs < FRESH_MILLISECONDS_MAX;
+      if (!isFresh) await handle.utimes(now, now);
+      await this.#sync(uploadId, handle);
+      return isFresh ? modifiedAt(stats) : now.getTime();
     } finally {
-      await opened.handle.close();
+      await handle.close();
     }
   }
 
@@ -279,16 +284,21 @@ class FsBlobStore implements BlobStore {
     return new FileBody(opened.handle, { sizeBytes: opened.stats.size, range, signal });
   }
 
-  /** Null when there is none. Never waits for the other end of a pipe somebody put there (O_NONBLOCK). */
-  async #openFile(place: Place, flags: number): Promise<{ handle: FileHandle; stats: Stats } | null> {
+  /** Null when there is none. */
+  async #openFile(place: Place, flags: number): Promise<OpenedFile | null> {
     if (!(await this.#directories.check(place.directory))) return null;
-    let handle: FileHandle;
     try {
-      handle = await this.#files.open(this.#path(place), flags | O_NOFOLLOW | O_NONBLOCK);
+      return await this.#open(place, flags);
     } catch (error) {
       if (isAbsent(error)) return null;
       throw error;
     }
+  }
+
+  /** Never waits for the other end of a pipe somebody put there (O_NONBLOCK). */
+  async #open(place: Place, flags: number): Promise<OpenedFile> {
+    const path = this.#path(place);
+    const handle = await this.#files.open(path, flags | O_NOFOLLOW | O_NONBLOCK, FILE_MODE);
     try {
       const stats = await handle.stat();
       if (!stats.isFile())
@@ -314,15 +324,15 @@ class FsBlobStore implements BlobStore {
   }
 
   /** Runs `work` in the directory, and once more if the directory was removed after it was last seen. */
-  async #inDirectory(directory: string, work: () => Promise<void>): Promise<void> {
+  async #inDirectory<T>(directory: string, work: () => Promise<T>): Promise<T> {
     await this.#directories.ensure(directory);
     try {
-      await work();
+      return await work();
     } catch (error) {
       if (!isAbsent(error)) throw error;
       this.#directories.forget(directory);
       await this.#directories.ensure(directory);
-      await work();
+      return await work();
     }
   }
 

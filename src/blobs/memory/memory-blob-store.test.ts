@@ -17,7 +17,6 @@ test('append, more than the store may hold, is full; a discard makes room again'
   const { signal } = new AbortController();
   const store = await openMemoryBlobStore({ bytesMax: 10 });
   const id = newUploadId();
-  await store.stage(id);
   const chunks = async function* (): AsyncGenerator<Uint8Array> {
     yield Buffer.from('1234567');
     yield Buffer.from('8901');

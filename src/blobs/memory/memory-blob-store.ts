@@ -41,18 +41,13 @@ class MemoryBlobStore implements BlobStore {
     this.#bytesMax = bytesMax;
   }
 
-  async stage(uploadId: UploadId): Promise<void> {
-    if (!this.#uploads.has(uploadId)) this.#put(this.#uploads, uploadId, held([]));
-  }
-
   async append(
     uploadId: UploadId,
     offset: number,
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<number> {
-    const staged = this.#uploads.get(uploadId);
-    if (staged === undefined) throw new RangeError('the upload is not staged');
+    const staged = this.#uploads.get(uploadId) ?? held([]);
     if (offset > staged.sizeBytes) {
       throw new RangeError(`offset ${offset} is beyond the ${staged.sizeBytes} bytes staged`);
     }
@@ -82,12 +77,13 @@ class MemoryBlobStore implements BlobStore {
     return upload === undefined ? null : new MemoryBody(upload, null, signal);
   }
 
-  async commit(uploadId: UploadId, digest: Digest): Promise<StoredBlob | null> {
+  async commit(uploadId: UploadId, digest: Digest, sizeBytes: number): Promise<StoredBlob | null> {
     const upload = this.#uploads.get(uploadId);
-    if (upload === undefined) return null;
+    if (upload === undefined || upload.sizeBytes < sizeBytes) return null;
     const location = this.locate(digest);
     this.#drop(this.#uploads, uploadId);
-    this.#put(this.#blobs, location, { ...upload, modifiedAt: Date.now() });
+    const pieces = sizeBytes === 0 ? [] : [...cut(upload.pieces, { start: 0, end: sizeBytes - 1 })];
+    this.#put(this.#blobs, location, held(pieces));
     return await this.stat(location);
   }
 
