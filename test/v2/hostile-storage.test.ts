@@ -59,6 +59,7 @@ describe('E13, the data directory', () => {
       assert.equal(read.status, 503);
       assert.doesNotMatch(read.body.toString(), /not yours|drift-outside/);
       const location = await world.client.startUpload(REPOSITORY);
+      await expectAnswer(world.client.send('PATCH', location, { body: 'to be replaced' }), { status: 202 });
       const id = location.split('/').at(-1) ?? '';
       const [staged = ''] = globSync(`uploads/*/${id}`, { cwd: directory });
       unlinkSync(join(directory, staged));
