@@ -93,7 +93,7 @@ it('a registry, EIO from the sync of an upload, never answers 201 for the bytes 
   const { client, device } = served;
   const bytes = random.bytes(BLOB_BYTES);
   const put = `${await client.startUpload('ghost/demo')}?digest=${sha256(bytes)}`;
-  device.fail('sync */uploads/*');
+  device.fail('sync */uploads/??/*');
   assertRefused(await client.send('PUT', put, { body: bytes }), 503, BLOB_STORE);
   assertRefused(await push(client, random.bytes(BLOB_BYTES)), 503, BLOB_STORE);
   assert.ok(device.lost().size > 0, 'a sync of bytes failed');
@@ -111,7 +111,7 @@ it('a registry, EIO from the sync of an upload, takes its bytes again in the sam
   const { client, device } = served;
   const bytes = random.bytes(BLOB_BYTES);
   const put = `${await client.startUpload('ghost/demo')}?digest=${sha256(bytes)}`;
-  device.fail('sync */uploads/*');
+  device.fail('sync */uploads/??/*');
   assertRefused(await client.send('PUT', put, { body: bytes }), 503, BLOB_STORE);
   device.mend();
   assert.equal((await client.send('PUT', put, { body: bytes })).status, 201);
