@@ -54,7 +54,7 @@ export async function receive(
   request: { readonly upload: ReceivingUpload; readonly incoming: Incoming },
 ): Promise<Receipt> {
   const { upload, incoming } = request;
-  const { offset, running } = await resume(deps, upload);
+  const { offset, running } = await resume(deps, request);
   try {
     checkChunk(deps, { offset, incoming });
     if (incoming.empty) {
@@ -76,9 +76,7 @@ export async function receive(
     const size = await deps.blobs.append(upload.id, offset, chunks, neverAborted);
     return finishChunk(incoming, { offset, size, running });
   } catch (error) {
-    // Bytes that this process received itself are gone: the client has to send them again.
-    const reason = error instanceof RangeError ? new RegistryError('BLOB_UPLOAD_UNKNOWN') : toError(error);
-    return { ...(await standing(deps, { id: upload.id, offset, running })), error: reason };
+    return { ...(await standing(deps, { id: upload.id, offset, running })), error: toError(error) };
   } finally {
     incoming.signal.removeEventListener('abort', stop);
     deps.metrics.uploadEnded();
@@ -135,18 +133,19 @@ function checkChunk(
 
 /**
  * Where the upload really stands. The row may be ahead of the bytes (power loss) or behind them (a crash in a request): the
- * smaller one is true, and what is beyond is dropped by the next append or the commit. A process that received all those
- * bytes itself need not look.
+ * smaller one is true, and what is beyond is dropped by the next append or the commit. Nobody looks where nothing was
+ * received yet, or where nothing is to come and this process received the rest itself: the commit says how much it must be.
  */
 async function resume(
   deps: ReceiveDeps,
-  upload: ReceivingUpload,
+  request: { readonly upload: ReceivingUpload; readonly incoming: Incoming },
 ): Promise<{ readonly offset: number; readonly running: RunningDigest | null }> {
-  const { id, algorithm, offsetBytes } = upload;
+  const { id, algorithm, offsetBytes } = request.upload;
   const running = deps.running.take(id, algorithm, offsetBytes);
-  if (running !== null) return { offset: offsetBytes, running };
-  const staged = await deps.blobs.staged(id);
-  const offset = Math.min(offsetBytes, staged?.sizeBytes ?? 0);
+  const isKnown = offsetBytes === 0 || (request.incoming.empty && running !== null);
+  const staged = isKnown ? null : await deps.blobs.staged(id);
+  const offset = isKnown ? offsetBytes : Math.min(offsetBytes, staged?.sizeBytes ?? 0);
+  if (offset === offsetBytes) return { offset, running };
   return { offset, running: offset === 0 ? new RunningDigest(algorithm) : null };
 }
 
