@@ -16,7 +16,7 @@ import { newUploadId, parseUploadId } from '../upload-id.ts';
 import { Directories } from './directories.ts';
 import { isAbsent, translating, unavailable } from './failures.ts';
 import { FileBody } from './file-body.ts';
-import { FILE_MODE, type FileOperations, systemFileOperations } from './file-operations.ts';
+import { FILE_MODE, type FileOperations, statOpen, systemFileOperations } from './file-operations.ts';
 import {
   ALGORITHMS,
   BLOBS,
@@ -248,7 +248,7 @@ class FsBlobStore implements BlobStore {
       if (stats.size < sizeBytes) return null;
       if (stats.size > sizeBytes) await handle.truncate(sizeBytes);
       const now = new Date();
-      const isFresh = now.getTime() - stats.mtimeMs < FRESH_MILLISECONDS_MAX;
+      const isFresh = Math.abs(now.getTime() - stats.mtimeMs) < FRESH_MILLISECONDS_MAX;
       if (!isFresh) await handle.utimes(now, now);
       await this.#sync(uploadId, handle);
       return isFresh ? modifiedAt(stats) : now.getTime();
@@ -300,7 +300,7 @@ class FsBlobStore implements BlobStore {
     const path = this.#path(place);
     const handle = await this.#files.open(path, flags | O_NOFOLLOW | O_NONBLOCK, FILE_MODE);
     try {
-      const stats = await handle.stat();
+      const stats = statOpen(handle);
       if (!stats.isFile())
         throw unavailable(`${place.directory}/${place.name} in the blob store is not a file`);
       return { handle, stats };
