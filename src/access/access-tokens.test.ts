@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { exportJWK, generateKeyPair, importJWK, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
 import { type AccessWorld, openAccessWorld, SERVICE } from '../../test/harness/access-world.ts';
 import { ACCESS_TOKEN_SECONDS_MAX } from '../config/keys.ts';
+import { Unavailable } from '../std/unavailable.ts';
 import { type AccessTokens, createAccessTokens } from './access-tokens.ts';
 import { createSigningKeys, KEY_SIGNS_MS, type SigningKeys } from './signing-keys.ts';
 
@@ -65,6 +66,36 @@ test('verify, a token past its time, is refused also when it was good before', a
   world.clock.at += 2_000;
   assert.equal(await tokens.verify(token), null);
   assert.equal(await openTokens(world).tokens.verify(token), null);
+});
+
+test('verify, a token in the millisecond in which it expires, is refused though it was good before', async () => {
+  await using world = await openAccessWorld();
+  const { tokens } = openTokens(world);
+  const { token, issuedAt, expiresInSeconds } = await tokens.issue(CONTENT);
+  assert.equal(issuedAt, Math.floor(world.clock.at / 1000) * 1000);
+  const end = issuedAt + expiresInSeconds * 1000;
+  world.clock.at = end - 1;
+  assert.ok(await tokens.verify(token));
+  world.clock.at = end;
+  assert.equal(await tokens.verify(token), null);
+});
+
+test('verify, a clock a minute behind the one that issued the token, accepts it, and one further behind does not', async () => {
+  await using world = await openAccessWorld();
+  const { tokens } = openTokens(world);
+  const { token, issuedAt } = await tokens.issue(CONTENT);
+  world.clock.at = issuedAt - 60_000;
+  assert.ok(await openTokens(world).tokens.verify(token));
+  world.clock.at = issuedAt - 60_001;
+  assert.equal(await openTokens(world).tokens.verify(token), null);
+});
+
+test('verify, a ledger that is away when its key is asked for, is no bad token', async () => {
+  await using world = await openAccessWorld();
+  const { token } = await openTokens(world).tokens.issue(CONTENT);
+  const { tokens } = openTokens(world);
+  await world.meta.close();
+  await assert.rejects(async () => tokens.verify(token), Unavailable);
 });
 
 const claims: readonly [string, Record<string, unknown>][] = [

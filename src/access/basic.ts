@@ -1,7 +1,7 @@
 import { RegistryError } from '../oci/error-codes.ts';
 
 /** Characters of the whole header value: tokens stay far below, and so do all passwords that people have. */
-export const AUTHORIZATION_LENGTH_MAX = 16_384;
+const AUTHORIZATION_LENGTH_MAX = 16_384;
 /** Characters. */
 const USER_NAME_LENGTH_MAX = 255;
 /** Characters; also the bound of what a slow hash is asked to digest. */

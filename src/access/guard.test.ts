@@ -217,7 +217,11 @@ for (const [what, authorization, code] of hostile) {
     await assert.rejects(access.guard.identify(request), (error) => {
       assert.ok(error instanceof RegistryError);
       assert.equal(error.code, code);
-      if (code === 'UNAUTHORIZED') assert.equal(error.challenge?.scope, 'repository:a:pull');
+      if (code === 'UNAUTHORIZED') {
+        const scheme = authorization[0]?.split(' ')[0];
+        assert.equal(error.challenge?.scope, 'repository:a:pull');
+        assert.equal(error.challenge?.error, scheme === 'Bearer' ? 'invalid_token' : null);
+      }
       return true;
     });
   });
@@ -226,7 +230,26 @@ for (const [what, authorization, code] of hostile) {
 test('identify, Basic with empty name and password, is anonymous', async () => {
   await using world = await openAccessWorld();
   const caller = await identify(await world.open(), 'Basic Og==');
-  assert.deepEqual([caller.principal.kind, caller.via], ['anonymous', 'none']);
+  assert.deepEqual([caller.principal.kind, caller.principal.name, caller.via], ['anonymous', '', 'none']);
+});
+
+test('identify, by password and by token, tells which it was', async () => {
+  await using world = await openAccessWorld();
+  const access = await world.open({ anonymousPull: ['**'] });
+  const header = basic('reader', 'readerpw');
+  assert.equal((await identify(access, header)).via, 'basic');
+  assert.equal((await identify(access, `Bearer ${await tokenFor(access, header, '')}`)).via, 'token');
+  assert.equal((await identify(access, `Bearer ${await tokenFor(access, null, '')}`)).via, 'token');
+});
+
+test('challengeScope, of each need, names what to ask a token for', async () => {
+  await using world = await openAccessWorld();
+  const { guard } = await world.open();
+  assert.equal(guard.challengeScope(CATALOG, null), 'registry:catalog:*');
+  assert.equal(guard.challengeScope(PULL, DEMO), 'repository:ghost/demo:pull');
+  assert.equal(guard.challengeScope(PULL, null), null);
+  assert.equal(guard.challengeScope(AUTHENTICATED, DEMO), null);
+  assert.equal(guard.challengeScope(OPEN, null), null);
 });
 
 test('identify, a token of a process that another replaces, holds there and after a restart', async () => {

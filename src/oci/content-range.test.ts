@@ -8,6 +8,11 @@ test('parseContentRange, the forms that clients send, are read', () => {
   }
   assert.deepEqual(parseContentRange('0-0'), { start: 0, end: 0 });
   assert.deepEqual(parseContentRange('0-9007199254740991'), { start: 0, end: Number.MAX_SAFE_INTEGER });
+  assert.deepEqual(parseContentRange('9007199254740990-9007199254740991/9007199254740992'), {
+    start: Number.MAX_SAFE_INTEGER - 1,
+    end: Number.MAX_SAFE_INTEGER,
+  });
+  assert.deepEqual(parseContentRange('0-2/3'), { start: 0, end: 2 });
 });
 
 test('parseContentRange, anything else, is null', () => {
@@ -15,6 +20,7 @@ test('parseContentRange, anything else, is null', () => {
     '',
     '-',
     '1-',
+    '0-',
     '-1',
     '2-1',
     '0--1',
@@ -24,10 +30,14 @@ test('parseContentRange, anything else, is null', () => {
     '1-2-3',
     '1-2, 3-4',
     'bytes=1-2',
+    'bytes1-2',
     'items 1-2',
     '1-2/',
     '1-2/x',
     '0-9007199254740992',
+    `${'0'.repeat(16)}1-2`,
+    `1-${'0'.repeat(16)}2`,
+    `1-2/${'0'.repeat(16)}3`,
     `0-${'9'.repeat(400)}`,
   ];
   for (const header of refused) assert.equal(parseContentRange(header), null, JSON.stringify(header));

@@ -15,9 +15,9 @@ export interface Descriptor {
 }
 
 /** Content embedded in a descriptor's `data`. image-spec wants it small; configs and attestations fit. */
-export const DESCRIPTOR_DATA_BYTES_MAX = 65_536;
+const DESCRIPTOR_DATA_BYTES_MAX = 65_536;
 /** Addresses in one `urls`. */
-export const DESCRIPTOR_URLS_MAX = 100;
+const DESCRIPTOR_URLS_MAX = 100;
 
 const QUOTED_LENGTH_MAX = 100;
 

@@ -9,7 +9,6 @@ import {
   sampleImage as image,
   sampleIndex as index,
 } from './manifest-samples.ts';
-import { MANIFEST_DEPTH_MAX, MANIFEST_VALUES_MAX } from './manifest-scan.ts';
 import { OCI_CONFIG, OCI_MANIFEST } from './media-types.ts';
 
 const LIMITS = { bytesMax: 4 * 1024 * 1024, descriptorsMax: 10_000 };
@@ -17,6 +16,17 @@ const LIMITS = { bytesMax: 4 * 1024 * 1024, descriptorsMax: 10_000 };
 type Json = Record<string, unknown>;
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
+
+const MANIFEST_KEYS = [
+  'schemaVersion',
+  'mediaType',
+  'artifactType',
+  'config',
+  'layers',
+  'manifests',
+  'subject',
+  'annotations',
+];
 
 const CONFIG = descriptor('config', OCI_CONFIG);
 
@@ -68,6 +78,14 @@ describe('parseManifest, keys that clients would read differently', () => {
         /stands twice/,
         to,
       );
+    assert.equal(
+      refusal(() => parse(edited(image({ x: 1 }), '"x":1', '"x":1,"x":1'))),
+      'the key "x" stands twice in one manifest',
+    );
+    assert.equal(
+      refusal(() => parse(edited(image({ annotations: { a: 'b' } }), '"a":"b"', '"a":"b","a":"c"'))),
+      'the key "a" stands twice in one set of annotations',
+    );
   });
 
   test('parseManifest, a known key in another case, is refused at the levels we read', () => {
@@ -93,12 +111,39 @@ describe('parseManifest, keys that clients would read differently', () => {
     );
   });
 
+  test('parseManifest, every key we read, is refused in capitals where it means something', () => {
+    const inDescriptor = [
+      'mediaType',
+      'digest',
+      'size',
+      'urls',
+      'annotations',
+      'data',
+      'artifactType',
+      'platform',
+    ];
+    for (const key of MANIFEST_KEYS) {
+      assert.equal(
+        refusal(() => parse(image({ [key.toUpperCase()]: null }))),
+        `the key "${key.toUpperCase()}" in a manifest must be written "${key}"`,
+      );
+    }
+    for (const key of inDescriptor) {
+      assert.equal(
+        refusal(() => parse(image({ config: { ...CONFIG, [key.toUpperCase()]: null } }))),
+        `the key "${key.toUpperCase()}" in a descriptor must be written "${key}"`,
+      );
+    }
+  });
+
   test('parseManifest, keys elsewhere and names of annotations, are free', () => {
     const free = { Layers: 1, Digest: 2, layers: 3, digest: 4 };
     const annotations = { Layers: 'a', layers: 'b', digest: 'c', Digest: 'd' };
     const layer = { ...descriptor('one'), platform: free, annotations, config: free, layers: [free] };
     assert.equal(parse(image({ extension: [free], annotations, layers: [layer] })).references.length, 2);
-    assert.equal(parse(edited(image({ x: { a: 1 } }), '"a":1', '"a":1,"a":2')).references.length, 2);
+    for (const x of [{ a: 1 }, { y: { a: 1 } }, [{ a: 1 }]]) {
+      assert.equal(parse(edited(image({ x }), '"a":1', '"a":1,"a":2')).references.length, 2);
+    }
     assert.equal(
       parse(image({ x: '{"layers":1,"layers":2', y: 'layers', z: ['layers', 'layers'] })).references.length,
       2,
@@ -157,9 +202,9 @@ describe('parseManifest, bounds', () => {
   test('parseManifest, nesting up to the bound, is accepted, and beyond is refused', () => {
     const nested = (depth: number) =>
       edited(image({ x: 1 }), '"x":1', `"x":${'['.repeat(depth)}${']'.repeat(depth)}`);
-    assert.equal(parse(nested(MANIFEST_DEPTH_MAX - 1)).kind, 'image');
+    assert.equal(parse(nested(63)).kind, 'image');
     assert.match(
-      refusal(() => parse(nested(MANIFEST_DEPTH_MAX))),
+      refusal(() => parse(nested(64))),
       /nests deeper/,
     );
     assert.match(
@@ -172,6 +217,21 @@ describe('parseManifest, bounds', () => {
     );
   });
 
+  test('parseManifest, as many values as allowed, are accepted, and one more is refused', () => {
+    const withValues = (count: number) => {
+      const list = (length: number) => JSON.stringify(image({ x: Array(length).fill(0) }));
+      // A value is what an opening bracket or a comma announces; none stands in the strings of the sample.
+      const others = (list(2).match(/[{[,]/g) ?? []).length - 2;
+      return list(count - others);
+    };
+    assert.equal(withValues(200_000).match(/[{[,]/g)?.length, 200_000);
+    assert.equal(parse(withValues(200_000)).kind, 'image');
+    assert.equal(
+      refusal(() => parse(withValues(200_001))),
+      'the manifest holds more than 200000 values',
+    );
+  });
+
   test('parseManifest, 4 MiB of anything, ends in a manifest or a refusal', () => {
     const room = LIMITS.bytesMax - 1000;
     const annotations = { large: 'x'.repeat(room) };
@@ -181,11 +241,11 @@ describe('parseManifest, bounds', () => {
     const inRoot = (count: number) => edited(image({ x: 1 }), '"x":1', members(count));
     const inAnnotations = (count: number) =>
       edited(image({ annotations: { x: '' } }), '"x":""', members(count));
-    assert.equal(parse(inRoot(MANIFEST_VALUES_MAX - 20)).kind, 'image');
-    assert.equal(parse(inAnnotations(MANIFEST_VALUES_MAX - 20)).kind, 'image');
+    assert.equal(parse(inRoot(199_980)).kind, 'image');
+    assert.equal(parse(inAnnotations(199_980)).kind, 'image');
     for (const body of [
-      inRoot(MANIFEST_VALUES_MAX + 1),
-      inAnnotations(MANIFEST_VALUES_MAX + 1),
+      inRoot(200_001),
+      inAnnotations(200_001),
       image({ x: Array(room / 3).fill([]) }),
       image({ x: Array(room / 2).fill(0) }),
     ]) {
@@ -215,6 +275,15 @@ describe('parseManifest, bounds', () => {
   test('parseManifest, text of a client in a sentence, is short and escaped', () => {
     const sentence = refusal(() => parse(image({ mediaType: `\u0007${'x'.repeat(10_000)}` })));
     assert.ok(sentence.length < 300 && sentence.includes('\\u0007'));
+    for (const [length, shown] of [
+      [100, 'x'.repeat(100)],
+      [101, `${'x'.repeat(100)}…`],
+    ] as const) {
+      assert.equal(
+        refusal(() => parse(image({ mediaType: 'x'.repeat(length) }))),
+        `"${shown}" is not the media type of a manifest that this registry knows`,
+      );
+    }
   });
 });
 
@@ -228,17 +297,9 @@ describe('parseManifest, anything at all', () => {
   });
 
   test('parseManifest, any JSON in the fields we read, ends in a manifest or MANIFEST_INVALID', () => {
-    const fields = [
-      'schemaVersion',
-      'mediaType',
-      'artifactType',
-      'config',
-      'layers',
-      'manifests',
-      'subject',
-      'annotations',
-    ];
-    const change = fc.dictionary(fc.constantFrom(...fields), fc.jsonValue({ maxDepth: 3 }), { maxKeys: 2 });
+    const change = fc.dictionary(fc.constantFrom(...MANIFEST_KEYS), fc.jsonValue({ maxDepth: 3 }), {
+      maxKeys: 2,
+    });
     fc.assert(
       fc.property(change, fc.boolean(), (changed, isIndex) => {
         const base: Json = isIndex ? index() : image();

@@ -7,9 +7,9 @@ import { DESCRIPTOR_KEYS, manifestInvalid, quote } from './descriptor.ts';
  */
 
 /** Objects and lists within each other. Real manifests need five. */
-export const MANIFEST_DEPTH_MAX = 64;
+const MANIFEST_DEPTH_MAX = 64;
 /** Members and elements over all objects and lists: 4 MiB can hold a million, which would keep everyone waiting. */
-export const MANIFEST_VALUES_MAX = 200_000;
+const MANIFEST_VALUES_MAX = 200_000;
 
 const MANIFEST_KEYS = [
   'schemaVersion',

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { DESCRIPTOR_DATA_BYTES_MAX, DESCRIPTOR_URLS_MAX } from './descriptor.ts';
 import { digestOf } from './digest.ts';
 import { RegistryError } from './error-codes.ts';
 import type { ParsedManifest } from './manifest.ts';
@@ -109,10 +108,15 @@ describe('parseManifest, what clients push', () => {
   });
 
   test('parseManifest, a subject, is parsed and referenced once', () => {
-    const subject: Json = { ...descriptor('subject', OCI_MANIFEST), annotations: null };
+    const subject: Json = {
+      ...descriptor('subject', OCI_MANIFEST),
+      artifactType: 'application/x',
+      annotations: null,
+    };
     for (const body of [image({ subject }), index({ subject })]) {
       const parsed = parse(body);
       assert.equal(parsed.subject?.digest, subject['digest']);
+      assert.equal(parsed.subject?.artifactType, 'application/x');
       const references = parsed.references.filter(({ kind }) => kind === 'subject');
       assert.deepEqual(
         references.map(({ target, position }) => [target, position]),
@@ -177,9 +181,18 @@ describe('parseManifest, what clients push', () => {
       descriptor('c', DOCKER_FOREIGN_LAYER),
       descriptor('d', 'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd'),
       { ...descriptor('e'), urls: [] },
+      { ...descriptor('f'), urls: Array(100).fill('https://example.com/f') },
     ];
     const kinds = parse(image({ layers })).references.map(({ kind, position }) => `${kind} ${position}`);
-    assert.deepEqual(kinds, ['config 0', 'layer 0', 'foreign 1', 'foreign 2', 'foreign 3', 'layer 4']);
+    assert.deepEqual(kinds, [
+      'config 0',
+      'layer 0',
+      'foreign 1',
+      'foreign 2',
+      'foreign 3',
+      'layer 4',
+      'foreign 5',
+    ]);
   });
 
   test('parseManifest, an older BuildKit cache, keeps its layers as entries of the index', () => {
@@ -217,12 +230,12 @@ describe('parseManifest, what clients push', () => {
       refusal(() => parse(withData(1))),
       /not a string/,
     );
-    const large = 'x'.repeat(DESCRIPTOR_DATA_BYTES_MAX);
+    const large = 'x'.repeat(65_536);
     assert.equal(
       parse(image({ layers: [{ ...descriptor(large), data: btoa(large) }] })).references.length,
       2,
     );
-    const larger = 'x'.repeat(DESCRIPTOR_DATA_BYTES_MAX + 3);
+    const larger = 'x'.repeat(65_539);
     const refused = image({ layers: [{ ...descriptor(larger), data: btoa(larger) }] });
     assert.match(
       refusal(() => parse(refused)),
@@ -243,6 +256,30 @@ describe('parseManifest, the media type', () => {
     assert.match(
       refusal(() => parse({ schemaVersion: 2 })),
       /no media type, no config and no manifests/,
+    );
+  });
+
+  test('parseManifest, a Content-Type of parameters alone, counts as none', () => {
+    assert.equal(parse(image({ mediaType: undefined }), '; charset=utf-8').mediaType, OCI_MANIFEST);
+  });
+
+  test('parseManifest, the media types as the specifications write them, are known', () => {
+    const types = {
+      'application/vnd.oci.image.manifest.v1+json': image,
+      'application/vnd.oci.image.index.v1+json': index,
+      'application/vnd.docker.distribution.manifest.v2+json': image,
+      'application/vnd.docker.distribution.manifest.list.v2+json': index,
+    };
+    for (const [mediaType, sample] of Object.entries(types)) {
+      assert.equal(parse(sample({ mediaType })).mediaType, mediaType);
+    }
+  });
+
+  test('parseManifest, a media type as long as allowed, is kept', () => {
+    const mediaType = `a/${'b'.repeat(253)}`;
+    assert.equal(
+      parse(image({ layers: [descriptor('one', mediaType)] })).references[1]?.mediaType,
+      mediaType,
     );
   });
 
@@ -278,6 +315,10 @@ describe('parseManifest, the media type', () => {
       refusal(() => parse(image({ mediaType: OCI_INDEX }))),
       /has no config/,
     );
+    assert.match(
+      refusal(() => parse({ schemaVersion: 2, mediaType: OCI_INDEX, layers: [] })),
+      /has no layers/,
+    );
   });
 
   test('parseManifest, a type that is no manifest, is refused', () => {
@@ -289,7 +330,7 @@ describe('parseManifest, the media type', () => {
     }
     assert.match(
       refusal(() => parse(image({ mediaType: 'a\nb' }))),
-      /is not a media type/,
+      /^mediaType is not a media type/,
     );
   });
 
@@ -298,6 +339,12 @@ describe('parseManifest, the media type', () => {
     for (const type of [null, DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED]) {
       assert.match(
         refusal(() => parse(schema1, type)),
+        /schema 1 are not supported/,
+      );
+    }
+    for (const mediaType of [DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED]) {
+      assert.match(
+        refusal(() => parse(image({ mediaType }))),
         /schema 1 are not supported/,
       );
     }
@@ -320,7 +367,7 @@ describe('parseManifest, malformed bodies', () => {
       [`\uFEFF${JSON.stringify(image())}`, /byte order mark/],
       ['\0', /not JSON/],
       ['{"a":"\0"}', /not JSON/],
-      ['{"a":1,}', /not JSON/],
+      ['{"a":1,}', /not JSON: .+ position 7/],
       ['{"a":"\\', /not JSON/],
       ['{"\\x":1}', /not JSON/],
       ['{"a', /not JSON/],
@@ -376,15 +423,17 @@ describe('parseManifest, malformed bodies', () => {
         /^layers\[0\]\.mediaType is not a media type/,
       ],
       [image({ layers: [{ ...one, mediaType: 'a/\ud800' }] }), /^layers\[0\]\.mediaType is not a media type/],
+      [image({ layers: [{ ...one, mediaType: ' a/b' }] }), /^layers\[0\]\.mediaType is not a media type/],
+      [image({ layers: [{ ...one, mediaType: 'a/b ' }] }), /^layers\[0\]\.mediaType is not a media type/],
+      [image({ layers: [{ ...one, mediaType: 'a/b;  c' }] }), /^layers\[0\]\.mediaType is not a media type/],
+      [image({ layers: [{ ...one, artifactType: 1 }] }), /^layers\[0\]\.artifactType is not a string/],
       [image({ layers: [{ ...one, digest: undefined }] }), /^layers\[0\]\.digest is missing/],
+      [image({ layers: [{ ...one, digest: null }] }), /^layers\[0\]\.digest is missing/],
       [image({ layers: [{ ...one, digest: {} }] }), /^layers\[0\]\.digest is not a string/],
       [image({ layers: [{ ...one, digest: 'sha256:../../x' }] }), /^layers\[0\]\.digest is not a sha256/],
       [image({ layers: [{ ...one, urls: {} }] }), /^layers\[0\]\.urls is not a list/],
       [image({ layers: [{ ...one, urls: [1] }] }), /^layers\[0\]\.urls\[0\] is not a string/],
-      [
-        image({ layers: [{ ...one, urls: Array(DESCRIPTOR_URLS_MAX + 1).fill('') }] }),
-        /^layers\[0\]\.urls has more/,
-      ],
+      [image({ layers: [{ ...one, urls: Array(101).fill('') }] }), /^layers\[0\]\.urls has more/],
       [image({ layers: [{ ...one, annotations: [] }] }), /^layers\[0\]\.annotations is not an object/],
       [
         image({ layers: [{ ...one, annotations: { a: 1 } }] }),
@@ -429,6 +478,8 @@ describe('parseManifest, malformed bodies', () => {
       refusal(() => parse(image({ layers: [{ ...descriptor('one'), size: null }] }))),
       /size is missing/,
     );
+    const empty = image({ layers: [{ ...descriptor(''), size: 0 }] });
+    assert.equal(parse(empty).references[1]?.sizeBytes, 0);
     const largest = edited(
       image({ layers: [{ ...descriptor('one'), size: 7777 }] }),
       '7777',
