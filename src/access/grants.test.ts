@@ -51,6 +51,12 @@ for (const text of [
     assert.throws(() => parseGrant(text), { code: 'REQUEST_INVALID' }));
 }
 
+test('parseGrant, the catalog, is a grant of the registry and as EVERY_REPOSITORY has it', () => {
+  const grant = parseGrant('registry:catalog:*');
+  assert.deepEqual(grant, { kind: 'registry', pattern: 'catalog', actions: new Set(['catalog']) });
+  assert.deepEqual(EVERY_REPOSITORY[1], grant);
+});
+
 test('principalMay, an administrator without grants, may everything', () => {
   const admin: Principal = { kind: 'person', name: 'root', administrator: true, grants: [] };
   assert.equal(principalMay(admin, 'delete', repository('any/thing')), true);
