@@ -16,6 +16,12 @@ const STOP_GRACE_MILLISECONDS = 10_000;
  */
 const HEAP_ARGUMENTS = ['--max-semi-space-size=16'];
 
+/**
+ * Threads of a worker for calls on files. A sync holds one for as long as the device takes, and with node's four all of them
+ * wait for the device while opening and reading files waits for them.
+ */
+const FILE_THREADS = '16';
+
 export interface FamilyOptions {
   readonly workers: number;
   /** Without one the worker does the jobs. */
@@ -88,7 +94,8 @@ export class Family {
   }
 
   #forkWorker(role: string): void {
-    this.#adopt(role, cluster.fork().process, () => this.#forkWorker(role));
+    const env = { UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? FILE_THREADS };
+    this.#adopt(role, cluster.fork(env).process, () => this.#forkWorker(role));
   }
 
   #forkJobs(): void {
