@@ -43,15 +43,13 @@ export interface Receipt {
   readonly error: Error | null;
 }
 
-type ReceivingUpload = Pick<Upload, 'id' | 'algorithm' | 'offsetBytes' | 'digestSoFar' | 'hashedInRun'>;
-
 /**
  * Appends the body at the offset of the upload. Does not throw for what goes wrong on the way: the caller has to write
  * down where the upload stands before the client hears of it.
  */
 export async function receive(
   deps: ReceiveDeps,
-  request: { readonly upload: ReceivingUpload; readonly incoming: Incoming },
+  request: { readonly upload: Upload; readonly incoming: Incoming },
 ): Promise<Receipt> {
   const { upload, incoming } = request;
   const { offset, running } = await resume(deps, request);
@@ -138,10 +136,10 @@ function checkChunk(
  */
 async function resume(
   deps: ReceiveDeps,
-  request: { readonly upload: ReceivingUpload; readonly incoming: Incoming },
+  request: { readonly upload: Upload; readonly incoming: Incoming },
 ): Promise<{ readonly offset: number; readonly running: RunningDigest | null }> {
   const { id, algorithm, offsetBytes } = request.upload;
-  const running = deps.running.take(id, algorithm, offsetBytes);
+  const running = deps.running.take(request.upload);
   const isKnown = offsetBytes === 0 || (request.incoming.empty && running !== null);
   const staged = isKnown ? null : await deps.blobs.staged(id);
   const offset = isKnown ? offsetBytes : Math.min(offsetBytes, staged?.sizeBytes ?? 0);

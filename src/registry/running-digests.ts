@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { UploadId } from '../blobs/blob-store.ts';
+import type { Upload } from '../meta/meta-store.ts';
 import { type Digest, type DigestAlgorithm, makeDigest } from '../oci/digest.ts';
 
 /** Uploads whose hash a process keeps between requests; beyond it the oldest is read again at the end. */
@@ -31,6 +32,9 @@ export class RunningDigest {
   }
 }
 
+/** What the row of an upload says of its bytes. */
+type Hashed = Pick<Upload, 'id' | 'algorithm' | 'offsetBytes' | 'digestSoFar'>;
+
 /**
  * Node cannot write a hash's state down, so it stays in the process that received the bytes. An upload that goes on in
  * another process, or after this map forgot it, costs one more read of its staged bytes and nothing else.
@@ -38,18 +42,16 @@ export class RunningDigest {
 export class RunningDigests {
   readonly #byUpload = new Map<UploadId, RunningDigest>();
 
-  /** Takes out the hash of exactly the first `offset` bytes, or starts one at 0; null: the bytes must be read again. */
-  take(id: UploadId, algorithm: DigestAlgorithm, offset: number): RunningDigest | null {
-    const running = this.#byUpload.get(id);
-    this.#byUpload.delete(id);
-    if (offset === 0) return new RunningDigest(algorithm);
-    return running !== undefined && running.bytes === offset ? running : null;
+  /** Takes out the hash of the bytes that the upload has, or starts one of none; null: they must be read again. */
+  take(upload: Hashed): RunningDigest | null {
+    const running = this.#of(upload);
+    this.#byUpload.delete(upload.id);
+    return upload.offsetBytes === 0 ? new RunningDigest(upload.algorithm) : running;
   }
 
-  /** Whether `take` would give one for bytes that were received: this process knows that they are staged. */
-  has(id: UploadId, algorithm: DigestAlgorithm, offset: number): boolean {
-    const running = this.#byUpload.get(id);
-    return offset > 0 && running?.bytes === offset && running.algorithm === algorithm;
+  /** Whether this process received all the bytes that the upload has. */
+  has(upload: Hashed): boolean {
+    return upload.offsetBytes > 0 && this.#of(upload) !== null;
   }
 
   keep(id: UploadId, running: RunningDigest): void {
@@ -62,5 +64,12 @@ export class RunningDigests {
 
   forget(id: UploadId): void {
     this.#byUpload.delete(id);
+  }
+
+  /** As many bytes are not yet the same ones: another process may have received others in their place since. */
+  #of({ id, offsetBytes, digestSoFar }: Hashed): RunningDigest | null {
+    const running = this.#byUpload.get(id);
+    if (running === undefined || running.bytes !== offsetBytes) return null;
+    return running.digest() === digestSoFar ? running : null;
   }
 }

@@ -162,9 +162,9 @@ function restage(deps: UploadDeps, lease: UploadLease, request: FinishRequest): 
 /** What this request brings; nothing, when an earlier one brought it all and failed only after its bytes were placed. */
 async function receiveRest(deps: UploadDeps, lease: UploadLease, request: FinishRequest): Promise<Receipt> {
   const { digest, incoming } = request;
-  const { id, algorithm, offsetBytes } = lease.upload;
+  const { offsetBytes } = lease.upload;
   // Nothing is to come and this process saw the bytes come: should they be gone, the commit will say so.
-  if (incoming.empty && deps.running.has(id, algorithm, offsetBytes)) {
+  if (incoming.empty && deps.running.has(lease.upload)) {
     return receiveOrGiveUp(deps, lease, incoming);
   }
   const asBefore: Receipt = { offsetBytes, running: null, verified: null, error: null };

@@ -89,6 +89,17 @@ describe('broken uploads', () => {
     assert.equal((await v2.client.send('PUT', put)).code, 'BLOB_UPLOAD_UNKNOWN');
   });
 
+  it('a closing PUT, at a process that saw other bytes of the same length, does not take these for those', async () => {
+    const [bytes, others] = [randomBytes(HALF.length), randomBytes(HALF.length)];
+    const location = await v2.client.startUpload(REPOSITORY);
+    assert.equal((await v2.client.send('PATCH', location, { body: bytes })).status, 202);
+    const put = await placeWithoutLedger(location, bytes);
+    assert.equal((await v2.other.send('PATCH', location, { body: others })).status, 202);
+    assert.equal((await v2.client.send('PUT', put)).code, 'DIGEST_INVALID');
+    const again = await v2.client.pushBlob(REPOSITORY, bytes);
+    assert.deepEqual((await v2.client.send('GET', `/v2/${REPOSITORY}/blobs/${again}`)).body, bytes);
+  });
+
   it('a closing PUT, of a digest whose bytes its upload never had, links nothing that is stored', async () => {
     const bytes = randomBytes(HALF.length);
     await v2.client.pushBlob('other/private', bytes);
