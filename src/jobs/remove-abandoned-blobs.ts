@@ -14,7 +14,7 @@ export function removeAbandonedBlobsJob(deps: AbandonedBlobsDeps): Job {
       let total = 0;
       let removed: number;
       do {
-        removed = await removeAbandonedBlobs(deps, BLOBS_PER_ROUND);
+        removed = await removeAbandonedBlobs(deps, { limit: BLOBS_PER_ROUND, signal });
         total += removed;
       } while (removed === BLOBS_PER_ROUND && !signal.aborted);
       return total === 0 ? null : { blobs: total };

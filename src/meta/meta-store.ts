@@ -259,6 +259,13 @@ export interface LinkScanEntry {
   readonly blobState: BlobState | null;
 }
 
+export interface AbandonQuery {
+  readonly claimedBefore: number;
+  readonly markedBefore: number;
+  readonly at: number;
+  readonly limit: number;
+}
+
 export interface BlobWrites {
   /**
    * Before bytes are placed: makes the row (`placing`) or touches the one that is there, so that garbage collection keeps
@@ -273,10 +280,11 @@ export interface BlobWrites {
   /** After the bytes are durable: `present`, touched. False when the row is gone or `deleting`: the bytes may be, too. */
   place(digest: Digest, sizeBytes: number, location: BlobLocation, at: number): Promise<boolean>;
   /**
-   * Of blobs that were claimed and not placed since `before`, marks at most `limit` as `deleting` and gives them, together
-   * with those that were marked earlier: their bytes may go, then `forget` their rows.
+   * Marks blobs as `deleting`, and as touched `at` then: those that were claimed before `claimedBefore` and never placed,
+   * and again those whose mark is older than `markedBefore`, at most `limit` in all. Whoever marked them may remove their
+   * bytes and `forget` their rows until the next one may mark them.
    */
-  abandon(before: number, limit: number): Promise<readonly StoredBlobRow[]>;
+  abandon(query: AbandonQuery): Promise<readonly StoredBlobRow[]>;
   /** Removes the row of a blob that is `deleting`; false when there is none. */
   forget(digest: Digest): Promise<boolean>;
   /** Touches a present blob; false when it is not present. */

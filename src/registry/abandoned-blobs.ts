@@ -4,6 +4,9 @@ import type { Clock } from '../std/clock.ts';
 
 /** No commit takes so long between its claim and its end, whatever grace period is configured. In seconds. */
 const commitSecondsMax = 60 * 60;
+/** How long one run removes what it marked, and after which time another may: a run that stalls comes to an end between. */
+const removeMillisMax = 60_000;
+const takeOverMillis = 10 * removeMillisMax;
 
 export interface AbandonedBlobsDeps {
   readonly meta: MetaStore;
@@ -15,14 +18,25 @@ export interface AbandonedBlobsDeps {
 /**
  * Removes at most `limit` blobs that a request claimed and never finished, as a crash between its steps leaves them: no
  * repository links them. Returns how many. The mark is durable before bytes go, so that whoever pushes the same digest
- * meanwhile waits and places its own; a crash in here leaves marked rows, which the next run takes up.
+ * meanwhile waits and places its own. What this run does not come to, or a crash in here leaves, a later run takes up.
  */
-export async function removeAbandonedBlobs(deps: AbandonedBlobsDeps, limit: number): Promise<number> {
-  const before = deps.clock.now() - Math.max(deps.graceSeconds, commitSecondsMax) * 1000;
-  const abandoned = await deps.meta.transaction((tx) => tx.blobs.abandon(before, limit));
+export async function removeAbandonedBlobs(
+  deps: AbandonedBlobsDeps,
+  request: { readonly limit: number; readonly signal: AbortSignal },
+): Promise<number> {
+  const { limit, signal } = request;
+  const at = deps.clock.now();
+  const deadline = performance.now() + removeMillisMax;
+  const claimedBefore = at - Math.max(deps.graceSeconds, commitSecondsMax) * 1000;
+  const query = { claimedBefore, markedBefore: at - takeOverMillis, at, limit };
+  const abandoned = await deps.meta.transaction((tx) => tx.blobs.abandon(query));
+  let removed = 0;
   for (const { digest, location } of abandoned) {
+    // Later the bytes may be those of somebody who pushed the digest after another run had forgotten it.
+    if (signal.aborted || performance.now() > deadline) break;
     await deps.blobs.delete(location);
     await deps.meta.transaction((tx) => tx.blobs.forget(digest), { durable: false });
+    removed += 1;
   }
-  return abandoned.length;
+  return removed;
 }

@@ -20,7 +20,8 @@ export async function checkLeftovers(dataDirectory: string): Promise<void> {
     await sweepStaged({ meta, blobs, clock }, DAY_MILLISECONDS / 1000);
     assert.equal(await meta.read.uploads.count(), 0, 'every upload has expired');
     assert.deepEqual((await blobs.listStaged(null, ROWS_MAX)).entries, [], 'no staged bytes are left');
-    await removeAbandonedBlobs({ meta, blobs, clock, graceSeconds: DAY_MILLISECONDS / 1000 }, ROWS_MAX);
+    const deps = { meta, blobs, clock, graceSeconds: DAY_MILLISECONDS / 1000 };
+    await removeAbandonedBlobs(deps, { limit: ROWS_MAX, signal: new AbortController().signal });
     const rows = await meta.read.blobs.scan(null, ROWS_MAX);
     assert.deepEqual(
       rows.filter(({ state }) => state !== 'present'),

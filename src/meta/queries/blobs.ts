@@ -152,29 +152,35 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
     return result.numUpdatedRows > 0n;
   }
 
-  async abandon(before: number, limit: number): Promise<readonly contract.StoredBlobRow[]> {
+  async abandon(query: contract.AbandonQuery): Promise<readonly contract.StoredBlobRow[]> {
+    const { claimedBefore, markedBefore, at } = query;
     // The state stands in the text, not as a parameter: only so does the database see that its partial index will do.
-    const rows = await this.db
+    const found = await this.db
       .selectFrom('blobs')
-      .selectAll()
+      .select('digest')
       .where('state', '<>', sql.lit<BlobState>('present'))
-      .where('touched_at', '<', before)
+      .where('touched_at', '<', Math.max(claimedBefore, markedBefore))
+      .where((eb) =>
+        eb.or([
+          eb('touched_at', '<', claimedBefore).and('state', '=', 'placing'),
+          eb('touched_at', '<', markedBefore).and('state', '=', 'deleting'),
+        ]),
+      )
       .orderBy('touched_at')
       .orderBy('digest')
-      .limit(limit)
+      .limit(query.limit)
       .execute();
-    for (const page of pagesOf(rows)) {
-      await this.db
+    const marked: contract.StoredBlobRow[] = [];
+    for (const page of pagesOf(found.map((row) => row.digest))) {
+      const rows = await this.db
         .updateTable('blobs')
-        .set({ state: 'deleting' })
-        .where(
-          'digest',
-          'in',
-          page.map((row) => row.digest),
-        )
+        .set({ state: 'deleting', touched_at: at })
+        .where('digest', 'in', page)
+        .returningAll()
         .execute();
+      marked.push(...rows.map(blobFromRow));
     }
-    return rows.map((row) => ({ ...blobFromRow(row), state: 'deleting' as const }));
+    return marked;
   }
 
   async forget(digest: Digest): Promise<boolean> {

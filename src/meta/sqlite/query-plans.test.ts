@@ -101,7 +101,7 @@ async function writesThatSearch(): Promise<void> {
   await write.tags.end(ID, tagged('t'), 'a', 1, 'deleted');
   await write.manifests.delete(ID, DIGEST, 'a', 1);
   await write.blobs.touch(DIGEST, 1);
-  await write.blobs.abandon(1, 9);
+  await write.blobs.abandon({ claimedBefore: 1, markedBefore: 2, at: 3, limit: 9 });
   await write.blobs.forget(DIGEST);
   await write.blobs.touchAmong([DIGEST, digestFor('b')], 1);
   await write.blobs.unlink(ID, DIGEST);
