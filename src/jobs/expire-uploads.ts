@@ -1,4 +1,5 @@
 import { expireUploads, type UploadCleaningDeps } from '../registry/expire-uploads.ts';
+import { inRounds } from './in-rounds.ts';
 import type { Job } from './job.ts';
 
 const INTERVAL_SECONDS = 30;
@@ -11,12 +12,7 @@ export function expireUploadsJob(deps: UploadCleaningDeps): Job {
     intervalSeconds: INTERVAL_SECONDS,
     scope: 'everywhere',
     async run(signal) {
-      let total = 0;
-      let dropped: number;
-      do {
-        dropped = await expireUploads(deps, UPLOADS_PER_ROUND);
-        total += dropped;
-      } while (dropped === UPLOADS_PER_ROUND && !signal.aborted);
+      const total = await inRounds(UPLOADS_PER_ROUND, signal, () => expireUploads(deps, UPLOADS_PER_ROUND));
       return total === 0 ? null : { uploads: total };
     },
   };

@@ -1,4 +1,5 @@
 import { type AbandonedBlobsDeps, removeAbandonedBlobs } from '../registry/abandoned-blobs.ts';
+import { inRounds } from './in-rounds.ts';
 import type { Job } from './job.ts';
 
 const INTERVAL_SECONDS = 10 * 60;
@@ -11,12 +12,9 @@ export function removeAbandonedBlobsJob(deps: AbandonedBlobsDeps): Job {
     intervalSeconds: INTERVAL_SECONDS,
     scope: 'everywhere',
     async run(signal) {
-      let total = 0;
-      let removed: number;
-      do {
-        removed = await removeAbandonedBlobs(deps, { limit: BLOBS_PER_ROUND, signal });
-        total += removed;
-      } while (removed === BLOBS_PER_ROUND && !signal.aborted);
+      const total = await inRounds(BLOBS_PER_ROUND, signal, () =>
+        removeAbandonedBlobs(deps, { limit: BLOBS_PER_ROUND, signal }),
+      );
       return total === 0 ? null : { blobs: total };
     },
   };

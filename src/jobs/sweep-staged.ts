@@ -2,7 +2,7 @@ import { sweepStaged, type UploadCleaningDeps } from '../registry/expire-uploads
 import type { Job } from './job.ts';
 
 const INTERVAL_SECONDS = 60 * 60;
-/** A push in one request has staged bytes without an upload's row while it runs, and may take long. */
+/** A request that lost its upload may write on for a while. */
 const GRACE_SECONDS = 24 * 60 * 60;
 
 /** Removes staged bytes that a crash left without an upload. */

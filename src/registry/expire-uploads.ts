@@ -42,8 +42,8 @@ async function takeAndDelete(deps: UploadCleaningDeps, upload: Upload, token: st
 }
 
 /**
- * Removes staged bytes that have no upload: of pushes in one request that a crash ended, and of rows that went before
- * their bytes. Younger ones than the grace period are left alone, as such a push may still be running.
+ * Removes staged bytes that have no upload: their row went first, and a crash kept them from following. Younger ones than
+ * the grace period are left alone: a request that lost its upload may still be writing.
  */
 export async function sweepStaged(deps: UploadCleaningDeps, graceSeconds: number): Promise<number> {
   let removed = 0;
