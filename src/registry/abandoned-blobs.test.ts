@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { forceBlob } from '../../test/harness/staged-commit.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import { openMemoryBlobStore } from '../blobs/memory/memory-blob-store.ts';
-import { newUploadId } from '../blobs/upload-id.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../meta/sqlite/temporary-meta-store.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -26,10 +26,8 @@ afterEach(() => meta.close());
 
 /** What a push leaves that dies between the rename and its last transaction. */
 async function dyingPush(): Promise<void> {
-  const id = newUploadId();
   await meta.transaction((tx) => tx.blobs.claim(DIGEST, BYTES.length, blobs.locate(DIGEST), 0));
-  await blobs.append(id, 0, pieces(), SIGNAL);
-  await blobs.commit(id, DIGEST, BYTES.length);
+  await forceBlob(blobs, BYTES, DIGEST);
 }
 
 function remove(signal = SIGNAL): Promise<number> {
@@ -58,7 +56,3 @@ test('removeAbandonedBlobs, that has lost its lease, leaves what it marked to a 
   assert.equal(await remove(), 1);
   assert.equal(await blobs.stat(blobs.locate(DIGEST)), null);
 });
-
-async function* pieces(): AsyncGenerator<Uint8Array> {
-  yield BYTES;
-}

@@ -3,16 +3,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { stagedCommit } from '../../test/harness/staged-commit.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import { openFsBlobStore } from '../blobs/fs/fs-blob-store.ts';
-import { newUploadId } from '../blobs/upload-id.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../meta/sqlite/temporary-meta-store.ts';
 import { digestOf } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { systemClock } from '../std/clock.ts';
-import { type Commit, commitBlob } from './commit-blob.ts';
+import { commitBlob } from './commit-blob.ts';
 
 const repository = 'org/app' as RepositoryName;
 const bytes = Buffer.from('committed');
@@ -36,18 +36,11 @@ describe('commitBlob', () => {
 
   const deps = () => ({ meta, blobs, clock: systemClock, graceSeconds: 60 });
 
-  async function staged(): Promise<Commit> {
-    const uploadId = newUploadId();
-    const chunks = async function* () {
-      yield bytes;
-    };
-    await blobs.append(uploadId, 0, chunks(), new AbortController().signal);
-    return { uploadId, leaseToken: null, repository, principal: 'a', digest, sizeBytes: bytes.length };
-  }
+  const staged = () => stagedCommit({ meta, blobs }, { repository, bytes });
 
   it('commitBlob, when the ledger fails after the bytes were placed, leaves a claimed row and its review', async () => {
     const commit = await staged();
-    // The lease of an upload that is not there: the last transaction refuses.
+    // A lease that another request has taken over: the last transaction refuses.
     const refused = commitBlob(deps(), { ...commit, leaseToken: 'lost' });
     await assert.rejects(
       refused,

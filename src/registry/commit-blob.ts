@@ -26,8 +26,7 @@ export interface CommittedBlob {
 
 export interface Commit extends CommittedBlob {
   readonly uploadId: UploadId;
-  /** Null for an upload without a row. */
-  readonly leaseToken: string | null;
+  readonly leaseToken: string;
   readonly repository: RepositoryName;
   readonly principal: string;
 }
@@ -83,7 +82,7 @@ async function place(
   const repository = await tx.repositories.ensure(commit.repository, commit.principal, now);
   if (!(await tx.blobs.place(commit.digest, commit.sizeBytes, step.location, now))) throw beingCollected();
   await tx.blobs.link(repository.id, commit.digest, commit.principal, now);
-  if (commit.leaseToken !== null && !(await tx.uploads.delete(commit.uploadId, commit.leaseToken))) {
+  if (!(await tx.uploads.delete(commit.uploadId, commit.leaseToken))) {
     // Cancelled or taken over while the bytes were made durable: that request decides.
     throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   }

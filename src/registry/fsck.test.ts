@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { forceBlob, stagedCommit } from '../../test/harness/staged-commit.ts';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import { openFsBlobStore } from '../blobs/fs/fs-blob-store.ts';
-import { newUploadId } from '../blobs/upload-id.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../meta/sqlite/temporary-meta-store.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
@@ -32,21 +32,10 @@ describe('fsck', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  async function stage(text: string) {
-    const id = newUploadId();
-    const chunks = async function* () {
-      yield Buffer.from(text);
-    };
-    await blobs.append(id, 0, chunks(), new AbortController().signal);
-    return id;
-  }
-
   async function commit(text: string): Promise<Digest> {
-    const digest = digestOf('sha256', Buffer.from(text));
     const deps = { meta, blobs, clock: systemClock, graceSeconds: 60 };
-    const upload = { uploadId: await stage(text), leaseToken: null, repository, principal: 'a' };
-    await commitBlob(deps, { ...upload, digest, sizeBytes: Buffer.byteLength(text) });
-    return digest;
+    return (await commitBlob(deps, await stagedCommit(deps, { repository, bytes: Buffer.from(text) })))
+      .digest;
   }
 
   async function findings(rehash = false): Promise<readonly string[]> {
@@ -70,16 +59,17 @@ describe('fsck', () => {
 
   it('fsck, when the bytes are others, sees their size at once and their content with rehash', async () => {
     const digest = await commit('right');
-    await blobs.commit(await stage('wrong'), digest, 5);
+    await forceBlob(blobs, Buffer.from('wrong'), digest);
     assert.deepEqual(await findings(), []);
     assert.deepEqual(await findings(true), ['damage blob_digest']);
-    await blobs.commit(await stage('of another length'), digest, 17);
+    await forceBlob(blobs, Buffer.from('of another length'), digest);
     assert.deepEqual(await findings(), ['damage blob_size']);
   });
 
   it('fsck, when no row knows the bytes, calls them waste', async () => {
     await commit('known');
-    await blobs.commit(await stage('orphan'), digestOf('sha256', Buffer.from('orphan')), 6);
+    const orphan = Buffer.from('orphan');
+    await forceBlob(blobs, orphan, digestOf('sha256', orphan));
     assert.deepEqual(await findings(), ['waste blob_orphan']);
   });
 
