@@ -51,6 +51,7 @@ export async function openSqliteMetaStore(options: SqliteMetaStoreOptions): Prom
     opened.push(reader);
     requireVersion(reader, options.file);
     const sync = writer === null ? null : await openSync(options);
+    if (sync !== null) opened.push(sync);
     return new Store({ options, reader, writer, sync });
   } catch (error) {
     for (const part of opened.reverse()) await part.close();
