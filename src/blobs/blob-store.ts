@@ -67,8 +67,8 @@ export interface BlobStore {
   /**
    * Writes `chunks` so that they stand at `offset`, dropping whatever was staged beyond it; at 0 it begins an upload that the
    * store does not know. The caller must be the only writer of this upload (the upload's lease in the meta store sees to
-   * it). `offset` beyond the staged size throws `RangeError`: there are never gaps. Resolves with the new staged size in bytes. A chunk is its source's again, and may
-   * be filled anew, when the next one is asked for.
+   * it). `offset` beyond the staged size throws `RangeError`: there are never gaps. Resolves with the new staged size in
+   * bytes. A chunk is its source's again, and may be filled anew, when the next one is asked for.
    *
    * When `chunks` throws or the signal aborts, `append` rejects with that error after what was received before has been
    * written as far as possible: ask `staged()` where the upload stands. Bytes are not yet durable.

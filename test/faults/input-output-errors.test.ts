@@ -88,13 +88,19 @@ it('a registry, EIO from writes of uploads, answers 503, serves, and takes the s
   await assertWritesAgain(served);
 });
 
-it('a registry, EIO from the sync of an upload, never answers 201 for the bytes that it lost', async (t) => {
+/** Everything in one closing PUT, and the device loses it. */
+async function loseUpload(t: TestContext) {
   const served = await serveOnFailing(t);
-  const { client, device } = served;
   const bytes = random.bytes(BLOB_BYTES);
-  const put = `${await client.startUpload('ghost/demo')}?digest=${sha256(bytes)}`;
-  device.fail('sync */uploads/??/*');
-  assertRefused(await client.send('PUT', put, { body: bytes }), 503, BLOB_STORE);
+  const put = `${await served.client.startUpload('ghost/demo')}?digest=${sha256(bytes)}`;
+  served.device.fail('sync */uploads/??/*');
+  assertRefused(await served.client.send('PUT', put, { body: bytes }), 503, BLOB_STORE);
+  return { served, bytes, put };
+}
+
+it('a registry, EIO from the sync of an upload, never answers 201 for the bytes that it lost', async (t) => {
+  const { served, bytes, put } = await loseUpload(t);
+  const { client, device } = served;
   assertRefused(await push(client, random.bytes(BLOB_BYTES)), 503, BLOB_STORE);
   assert.ok(device.lost().size > 0, 'a sync of bytes failed');
   assert.equal((await client.send('HEAD', `/v2/ghost/demo/blobs/${sha256(bytes)}`)).status, 404);
@@ -107,12 +113,8 @@ it('a registry, EIO from the sync of an upload, never answers 201 for the bytes 
 });
 
 it('a registry, EIO from the sync of an upload, takes its bytes again in the same upload', async (t) => {
-  const served = await serveOnFailing(t);
+  const { served, bytes, put } = await loseUpload(t);
   const { client, device } = served;
-  const bytes = random.bytes(BLOB_BYTES);
-  const put = `${await client.startUpload('ghost/demo')}?digest=${sha256(bytes)}`;
-  device.fail('sync */uploads/??/*');
-  assertRefused(await client.send('PUT', put, { body: bytes }), 503, BLOB_STORE);
   device.mend();
   assert.equal((await client.send('PUT', put, { body: bytes })).status, 201);
   assertNeverLost(served, bytes);

@@ -33,6 +33,9 @@ import { writeChunks } from './write-chunks.ts';
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
 
+/** An upload whose last byte is no older needs no new time at its commit. */
+const FRESH_MILLISECONDS_MAX = 60_000;
+
 /** Prepares the root and opens the store on it. Throws `Unavailable` with a sentence when the root cannot be used. */
 export async function openFsBlobStore(options: {
   readonly root: string;
@@ -44,9 +47,6 @@ export async function openFsBlobStore(options: {
   await store.prepare();
   return store;
 }
-
-/** An upload whose last byte is no older needs no new time at its commit. */
-const FRESH_MILLISECONDS_MAX = 60_000;
 
 interface OpenedFile {
   readonly handle: FileHandle;
