@@ -26,6 +26,8 @@ export interface BlobBody {
 
 export interface StoredBlob {
   readonly location: BlobLocation;
+  /** The upload at whose own place the bytes stand; `null` where the place of a blob follows from its digest. */
+  readonly uploadId: UploadId | null;
   readonly sizeBytes: number;
   /** Milliseconds since the epoch at which the store last wrote it. */
   readonly modifiedAt: number;
@@ -87,24 +89,36 @@ export interface BlobStore {
   readStaged(uploadId: UploadId, signal: AbortSignal): Promise<BlobBody | null>;
 
   /**
-   * Makes the first `sizeBytes` staged bytes the blob `digest`, drops those beyond, and forgets the upload. Copies no bytes.
-   * When it resolves the bytes survive power loss. The caller has verified that the bytes have this digest. A blob already
-   * there is replaced by the same bytes (which heals a torn one); readers of the old one are not disturbed. Unknown upload,
-   * or fewer bytes than that: `null`. Staged bytes that may have been lost on the way to the device are staged no more:
-   * they have to be sent again.
+   * Makes the first `sizeBytes` staged bytes the blob `digest`, at the place that `locate` names, and drops those beyond.
+   * Copies no bytes. When it resolves the bytes survive power loss. The caller has verified that the bytes have this digest.
+   * A blob already there is replaced by the same bytes (which heals a torn one); readers of the old one are not disturbed.
+   * Unknown upload, or fewer bytes than that: `null`. Staged bytes that may have been lost on the way to the device are
+   * staged no more: they have to be sent again. What was committed is staged no more, or still as the same bytes (where
+   * they have not moved): then a commit may be repeated.
    */
   commit(uploadId: UploadId, digest: Digest, sizeBytes: number): Promise<StoredBlob | null>;
 
-  /** Drops the staged bytes. Unknown upload: no effect. */
+  /** Drops the staged bytes. Never touches a blob. Unknown upload: no effect. */
   discard(uploadId: UploadId): Promise<void>;
+
+  /**
+   * For an upload that has ended without becoming a blob of the ledger: drops its staged bytes, and what a commit of it put
+   * at a place that is the upload's own. Whoever asks for it has just taken the upload's row away, so that nobody else
+   * ever will. Unknown upload: no effect.
+   */
+  withdraw(uploadId: UploadId): Promise<void>;
 
   /** Opens a blob for reading, whole when `range` is null. `null` when there is none. Aborting the signal ends the body. */
   open(location: BlobLocation, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null>;
 
   stat(location: BlobLocation): Promise<StoredBlob | null>;
 
-  /** Where a blob of this digest would be committed: lets a sweep find what a crash left between commit and ledger. */
-  locate(digest: Digest): BlobLocation;
+  /**
+   * Where `commit` would put this upload as this digest: known before there are bytes, so that whoever finds the row that
+   * announced them finds them too. Stores that rename have one place for a digest; those whose bytes never move have one
+   * for each upload.
+   */
+  locate(uploadId: UploadId, digest: Digest): BlobLocation;
 
   /** Removes a blob. Absent: no effect. Durable when it resolves. */
   delete(location: BlobLocation): Promise<void>;

@@ -45,10 +45,11 @@ export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperatio
       timeBody(await time('read_staged', () => store.readStaged(uploadId, signal))),
     commit: (uploadId, digest, sizeBytes) => time('commit', () => store.commit(uploadId, digest, sizeBytes)),
     discard: (uploadId) => time('discard', () => store.discard(uploadId)),
+    withdraw: (uploadId) => time('withdraw', () => store.withdraw(uploadId)),
     open: async (location, range, signal) =>
       timeBody(await time('open', () => store.open(location, range, signal))),
     stat: (location) => time('stat', () => store.stat(location)),
-    locate: (digest) => store.locate(digest),
+    locate: (uploadId, digest) => store.locate(uploadId, digest),
     delete: (location) => time('delete', () => store.delete(location)),
     list: (cursor, limit) => time('list', () => store.list(cursor, limit)),
     listStaged: (cursor, limit) => time('list_staged', () => store.listStaged(cursor, limit)),

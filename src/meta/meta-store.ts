@@ -266,19 +266,26 @@ export interface AbandonQuery {
   readonly limit: number;
 }
 
+/** The bytes of a digest at one place. */
+export interface PlacedBytes {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly location: BlobLocation;
+}
+
 export interface BlobWrites {
   /**
    * Before bytes are placed: makes the row (`placing`) or touches the one that is there, so that garbage collection keeps
-   * its hands off for a grace period. `deleting` means that collection is at work: wait and claim again.
+   * its hands off for a grace period. `present` is where the blob is already. `deleting` means that collection is at work:
+   * wait and claim again.
    */
-  claim(
-    digest: Digest,
-    sizeBytes: number,
-    location: BlobLocation,
-    at: number,
-  ): Promise<'claimed' | 'deleting'>;
-  /** After the bytes are durable: `present`, touched. False when the row is gone or `deleting`: the bytes may be, too. */
-  place(digest: Digest, sizeBytes: number, location: BlobLocation, at: number): Promise<boolean>;
+  claim(bytes: PlacedBytes, at: number): Promise<{ readonly present: BlobLocation | null } | 'deleting'>;
+  /**
+   * After the bytes are durable: `present`, touched. The answer is where the blob is from now on: elsewhere, when another
+   * upload has placed it meanwhile (at another place than `replaces`, whose bytes are known to be bad). `null` when the row
+   * is gone or `deleting`: the bytes may be, too.
+   */
+  place(bytes: PlacedBytes, replaces: BlobLocation | null, at: number): Promise<BlobLocation | null>;
   /**
    * Marks blobs as `deleting`, and as touched `at` then: those that were claimed before `claimedBefore` and never placed,
    * and again those whose mark is older than `markedBefore`, at most `limit` in all. Whoever marked them may remove their

@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { stagedCommit } from '../../test/harness/staged-commit.ts';
-import type { BlobStore } from '../blobs/blob-store.ts';
+import { forceBlob, stagedCommit } from '../../test/harness/staged-commit.ts';
+import type { BlobLocation, BlobStore } from '../blobs/blob-store.ts';
 import { openFsBlobStore } from '../blobs/fs/fs-blob-store.ts';
+import { openMemoryBlobStore } from '../blobs/memory/memory-blob-store.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../meta/sqlite/temporary-meta-store.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -13,6 +14,7 @@ import { RegistryError } from '../oci/error-codes.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { systemClock } from '../std/clock.ts';
 import { commitBlob } from './commit-blob.ts';
+import { expireUploads } from './expire-uploads.ts';
 
 const repository = 'org/app' as RepositoryName;
 const bytes = Buffer.from('committed');
@@ -63,5 +65,61 @@ describe('commitBlob', () => {
     await commitBlob(deps(), { ...(await staged()), repository: 'org/second' as RepositoryName });
     assert.equal((await blobs.list(null, 10)).entries.length, 1);
     assert.deepEqual(await meta.read.blobs.repositoriesLinking(digest, null, 10), [repository, 'org/second']);
+  });
+});
+
+describe('commitBlob, where each upload has a place of its own', () => {
+  let meta: MetaStore;
+  let blobs: BlobStore;
+
+  beforeEach(async () => {
+    meta = await openTemporaryMetaStore();
+    blobs = await openMemoryBlobStore({ bytesMax: 1024 });
+  });
+  afterEach(() => meta.close());
+
+  const deps = () => ({ meta, blobs, clock: systemClock, graceSeconds: 60 });
+  const staged = () => stagedCommit({ meta, blobs }, { repository, bytes });
+  const locations = async () => (await blobs.list(null, 10)).entries.map((entry) => entry.location);
+  const standing = async () => (await meta.read.blobs.findLinked(repository, digest))?.location;
+
+  it('commitBlob, of a blob that is there already, leaves it where it is and keeps no second copy', async () => {
+    const first = await staged();
+    await commitBlob(deps(), first);
+    await commitBlob(deps(), await staged());
+    assert.deepEqual(await locations(), [blobs.locate(first.uploadId, digest)]);
+    assert.deepEqual((await blobs.listStaged(null, 10)).entries, []);
+    assert.equal(await standing(), blobs.locate(first.uploadId, digest));
+  });
+
+  it('commitBlob, of one digest by many at once, keeps one copy: the one that the ledger names', async () => {
+    const commits = await Promise.all([staged(), staged(), staged()]);
+    await Promise.all(commits.map((commit) => commitBlob(deps(), commit)));
+    assert.deepEqual(await locations(), [await standing()]);
+  });
+
+  it('commitBlob, of a blob whose bytes are gone or torn, brings them back at its own place', async () => {
+    for (const torn of [null, Buffer.from('torn')]) {
+      await commitBlob(deps(), await staged());
+      await blobs.delete((await standing()) as BlobLocation);
+      if (torn !== null) {
+        const location = await forceBlob(blobs, torn, digest);
+        const row = { digest, sizeBytes: bytes.length, location };
+        await meta.transaction(async (tx) => tx.blobs.place(row, (await standing()) ?? null, 1));
+      }
+      const next = await staged();
+      await commitBlob(deps(), next);
+      assert.equal(await standing(), blobs.locate(next.uploadId, digest));
+      assert.equal((await blobs.stat(blobs.locate(next.uploadId, digest)))?.sizeBytes, bytes.length);
+    }
+  });
+
+  it('expireUploads, of an upload whose bytes were committed and never taken notice of, removes them', async () => {
+    const commit = await staged();
+    await blobs.commit(commit.uploadId, digest, bytes.length);
+    const progress = { offsetBytes: bytes.length, digestSoFar: digest, hashedInRun: null, expiresAt: 2 };
+    await meta.transaction((tx) => tx.uploads.release(commit.uploadId, commit.leaseToken, progress));
+    assert.equal(await expireUploads({ meta, blobs, clock: systemClock }, 10), 1);
+    assert.deepEqual(await locations(), []);
   });
 });

@@ -37,21 +37,32 @@ export interface Commit extends CommittedBlob {
  * between leaves a claimed row, whose review removes the bytes again.
  */
 export async function commitBlob(deps: CommitDeps, commit: Commit): Promise<CommittedBlob> {
-  await claim(deps, commit, deps.blobs.locate(commit.digest));
-  const stored = await deps.blobs.commit(commit.uploadId, commit.digest, commit.sizeBytes);
-  if (stored === null) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
-  await deps.meta.transaction((tx) => place(deps, { tx, commit, location: stored.location }));
-  return { digest: commit.digest, sizeBytes: commit.sizeBytes };
+  const { uploadId, digest, sizeBytes } = commit;
+  const own = deps.blobs.locate(uploadId, digest);
+  const present = await claim(deps, commit, own);
+  const isElsewhere = present !== null && present !== own;
+  // Where another upload brought the bytes to a place of its own, they stay there: nobody's reading is disturbed.
+  const isKept = isElsewhere && (await deps.blobs.stat(present))?.sizeBytes === sizeBytes;
+  if (!isKept && (await deps.blobs.commit(uploadId, digest, sizeBytes)) === null) {
+    throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+  }
+  const location = isKept ? present : own;
+  const replaces = isElsewhere ? present : null;
+  const standing = await deps.meta.transaction((tx) => place(deps, { tx, commit, location, replaces }));
+  // It is pushed, whatever becomes of the bytes that are not needed: what stays of them is swept, or told of by fsck.
+  if (standing !== own) await deps.blobs.withdraw(uploadId).catch(() => {});
+  return { digest, sizeBytes };
 }
 
-async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): Promise<void> {
+/** Where the blob is already, `null` where it is not. */
+async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): Promise<BlobLocation | null> {
   const deadline = performance.now() + deletingWaitMillisMax;
   for (;;) {
     const answer = await deps.meta.transaction(
       async (tx) => {
         const now = deps.clock.now();
-        const claimed = await tx.blobs.claim(commit.digest, commit.sizeBytes, location, now);
-        if (claimed === 'claimed') {
+        const claimed = await tx.blobs.claim({ ...commit, location }, now);
+        if (claimed !== 'deleting') {
           await tx.queues.review(
             {
               kind: 'blob',
@@ -67,7 +78,7 @@ async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): 
       },
       { durable: false },
     );
-    if (answer === 'claimed') return;
+    if (answer !== 'deleting') return answer.present;
     if (performance.now() > deadline) throw beingCollected();
     await sleep(deletingPollMillis);
   }
@@ -75,12 +86,18 @@ async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): 
 
 async function place(
   deps: CommitDeps,
-  step: { readonly tx: MetaTransaction; readonly commit: Commit; readonly location: BlobLocation },
-): Promise<void> {
-  const { tx, commit } = step;
+  step: {
+    readonly tx: MetaTransaction;
+    readonly commit: Commit;
+    readonly location: BlobLocation;
+    readonly replaces: BlobLocation | null;
+  },
+): Promise<BlobLocation> {
+  const { tx, commit, location } = step;
   const now = deps.clock.now();
   const repository = await tx.repositories.ensure(commit.repository, commit.principal, now);
-  if (!(await tx.blobs.place(commit.digest, commit.sizeBytes, step.location, now))) throw beingCollected();
+  const standing = await tx.blobs.place({ ...commit, location }, step.replaces, now);
+  if (standing === null) throw beingCollected();
   await tx.blobs.link(repository.id, commit.digest, commit.principal, now);
   if (!(await tx.uploads.delete(commit.uploadId, commit.leaseToken))) {
     // Cancelled or taken over while the bytes were made durable: that request decides.
@@ -97,6 +114,7 @@ async function place(
     now,
   );
   await blobPushed({ tx, repository: commit.repository, principal: commit.principal, at: now }, commit);
+  return standing;
 }
 
 function beingCollected(): Unavailable {

@@ -9,7 +9,7 @@ const stagedPageMax = 500;
 
 export interface UploadCleaningDeps {
   readonly meta: MetaStore;
-  readonly blobs: Pick<BlobStore, 'discard' | 'listStaged'>;
+  readonly blobs: Pick<BlobStore, 'discard' | 'withdraw' | 'listStaged'>;
   readonly clock: Clock;
 }
 
@@ -19,7 +19,7 @@ export async function expireUploads(deps: UploadCleaningDeps, limit: number): Pr
   let dropped = 0;
   for (const upload of await deps.meta.read.uploads.expired(deps.clock.now(), limit)) {
     if (await takeAndDelete(deps, upload, token)) {
-      await deps.blobs.discard(upload.id);
+      await deps.blobs.withdraw(upload.id);
       dropped += 1;
     }
   }

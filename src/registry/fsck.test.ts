@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { forceBlob, stagedCommit } from '../../test/harness/staged-commit.ts';
-import type { BlobStore } from '../blobs/blob-store.ts';
+import type { BlobLocation, BlobStore } from '../blobs/blob-store.ts';
 import { openFsBlobStore } from '../blobs/fs/fs-blob-store.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../meta/sqlite/temporary-meta-store.ts';
@@ -53,7 +53,7 @@ describe('fsck', () => {
 
   it('fsck, when bytes are missing, tells which blob is damaged', async () => {
     const digest = await commit('missing');
-    await blobs.delete(blobs.locate(digest));
+    await blobs.delete((await meta.read.blobs.find(digest))?.location as BlobLocation);
     assert.deepEqual(await findings(), ['damage blob_missing']);
   });
 

@@ -1,4 +1,4 @@
-import type { BlobLocation, BlobStore, StoredBlob } from '../blobs/blob-store.ts';
+import type { BlobLocation, BlobStore, StoredBlob, UploadId } from '../blobs/blob-store.ts';
 import type {
   LinkScanEntry,
   ManifestReference,
@@ -115,13 +115,20 @@ async function* checkOrphans(deps: FsckDeps, options: FsckOptions): AsyncIterabl
       cursor = page.cursor;
     } while (cursor !== null && batch.size < orphanBatchMax);
     for await (const row of blobRows(deps)) batch.delete(row.location);
-    for (const { location, sizeBytes } of batch.values()) {
+    const open = await openAmong(deps, [...batch.values()]);
+    for (const { location, sizeBytes, uploadId } of batch.values()) {
       options.signal.throwIfAborted();
+      if (uploadId !== null && open.has(uploadId)) continue;
       if ((await deps.blobs.stat(location)) === null) continue;
       const message = `${location}: ${sizeBytes} bytes that no blob needs`;
       yield { kind: 'blob_orphan', severity: 'waste', digest: null, repository: null, location, message };
     }
   } while (cursor !== null);
+}
+
+/** Bytes at an open upload's own place may become its blob yet. */
+async function openAmong(deps: FsckDeps, stored: readonly StoredBlob[]): Promise<ReadonlySet<UploadId>> {
+  return deps.meta.read.uploads.known(stored.flatMap(({ uploadId }) => uploadId ?? []));
 }
 
 async function* blobRows(deps: FsckDeps): AsyncIterable<StoredBlobRow> {

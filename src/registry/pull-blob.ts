@@ -52,7 +52,7 @@ export async function promiseBlob(
 
 /** `source` is asked for its signal only where there is something to wait for. */
 export async function openBlob(
-  deps: Pick<PullBlobDeps, 'blobs' | 'smallBlobs'>,
+  deps: Pick<PullBlobDeps, 'meta' | 'blobs' | 'smallBlobs'>,
   blob: LinkedBlob,
   range: ByteRange | null,
   source: { readonly signal: AbortSignal },
@@ -67,16 +67,29 @@ export async function openBlob(
 }
 
 async function openStored(
-  deps: Pick<PullBlobDeps, 'blobs'>,
+  deps: Pick<PullBlobDeps, 'meta' | 'blobs'>,
   blob: LinkedBlob,
   range: ByteRange | null,
   signal: AbortSignal,
 ): Promise<BlobBody> {
-  const body = await deps.blobs.open(blob.location, range, signal);
+  const body =
+    (await deps.blobs.open(blob.location, range, signal)) ?? (await openMoved(deps, blob, range, signal));
   if (body === null) throw damaged(blob, 'its bytes are missing');
   if (body.sizeBytes === blob.sizeBytes) return body;
   await body.close();
   throw damaged(blob, `it has ${body.sizeBytes} bytes instead of ${blob.sizeBytes}`);
+}
+
+/** The bytes may have moved to another place since the ledger was asked. */
+async function openMoved(
+  deps: Pick<PullBlobDeps, 'meta' | 'blobs'>,
+  blob: LinkedBlob,
+  range: ByteRange | null,
+  signal: AbortSignal,
+): Promise<BlobBody | null> {
+  const row = await deps.meta.read.blobs.find(blob.digest);
+  if (row === null || row.state !== 'present' || row.location === blob.location) return null;
+  return deps.blobs.open(row.location, range, signal);
 }
 
 async function readWhole(body: BlobBody): Promise<Uint8Array> {

@@ -17,7 +17,7 @@ export async function restagePlaced(
   const { blobs } = deps;
   const { digest, signal } = request;
   if (upload.digestSoFar !== digest || (await blobs.staged(upload.id)) !== null) return false;
-  const body = await blobs.open(blobs.locate(digest), null, signal);
+  const body = await blobs.open(blobs.locate(upload.id, digest), null, signal);
   if (body === null) return false;
   const running = new RunningDigest(upload.algorithm);
   try {

@@ -204,8 +204,8 @@ export async function pushWholeBlob(
 /** What cannot be forgotten now expires. */
 async function forget(deps: UploadDeps, id: UploadId): Promise<void> {
   deps.running.forget(id);
-  await deps.meta.transaction((tx) => tx.uploads.delete(id, null), { durable: false });
-  await deps.blobs.discard(id);
+  const ended = await deps.meta.transaction((tx) => tx.uploads.delete(id, null), { durable: false });
+  if (ended) await deps.blobs.withdraw(id);
 }
 
 export async function cancelUpload(deps: UploadDeps, key: UploadKey, signal: AbortSignal): Promise<void> {
@@ -287,7 +287,7 @@ async function drop(deps: UploadDeps, lease: UploadLease): Promise<void> {
   deps.running.forget(lease.upload.id);
   const { id } = lease.upload;
   const ours = await deps.meta.transaction((tx) => tx.uploads.delete(id, lease.token), { durable: false });
-  if (ours) await deps.blobs.discard(id);
+  if (ours) await deps.blobs.withdraw(id);
 }
 
 function wrongDigest(expected: Digest, actual: Digest): RegistryError {

@@ -1,4 +1,4 @@
-import type { BlobStore, UploadId } from '../../src/blobs/blob-store.ts';
+import type { BlobLocation, BlobStore, UploadId } from '../../src/blobs/blob-store.ts';
 import { newUploadId } from '../../src/blobs/upload-id.ts';
 import type { MetaStore } from '../../src/meta/meta-store.ts';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -32,15 +32,16 @@ export async function stagedCommit(
   return { uploadId: id, leaseToken: LEASE, ...owner, ...blob };
 }
 
-/** Puts bytes into the vault under a digest that they need not have, past every rule. */
+/** Puts bytes into the vault under a digest that they need not have, past every rule. Where they stand. */
 export async function forceBlob(
   blobs: BlobStore,
   bytes: Uint8Array,
   digest: Commit['digest'],
-): Promise<void> {
+): Promise<BlobLocation> {
   const id = newUploadId();
   await stage(blobs, id, bytes);
   await blobs.commit(id, digest, bytes.byteLength);
+  return blobs.locate(id, digest);
 }
 
 async function stage(blobs: BlobStore, id: UploadId, bytes: Uint8Array): Promise<void> {

@@ -54,10 +54,10 @@ describe('broken uploads', () => {
   /** What a closing PUT has done when the last step, in the ledger, fails. */
   async function placeWithoutLedger(location: string, bytes: Buffer): Promise<string> {
     const digest = sha256(bytes) as Digest;
-    await v2.meta.transaction((tx) =>
-      tx.blobs.claim(digest, bytes.length, v2.blobs.locate(digest), v2.clock.now()),
-    );
-    assert.ok(await v2.blobs.commit(location.split('/').at(-1) as UploadId, digest, bytes.length));
+    const id = location.split('/').at(-1) as UploadId;
+    const claimed = { digest, sizeBytes: bytes.length, location: v2.blobs.locate(id, digest) };
+    await v2.meta.transaction((tx) => tx.blobs.claim(claimed, v2.clock.now()));
+    assert.ok(await v2.blobs.commit(id, digest, bytes.length));
     return `${location}?digest=${digest}`;
   }
 

@@ -284,7 +284,7 @@ describe('uploads', () => {
       Array.from({ length: 12 }, () => 201),
     );
     const { entries } = await v2.blobs.list(null, 1000);
-    assert.equal(entries.filter((entry) => entry.location === v2.blobs.locate(digest as never)).length, 1);
+    assert.equal(entries.filter((entry) => entry.sizeBytes === bytes.length).length, 1);
   });
 
   it('bytes beyond the offset, left by a crashed request, do not become part of the blob', async () => {

@@ -84,7 +84,7 @@ describe('commit', () => {
     const log: string[] = [];
     const store = await openFsBlobStore({ root, files: logging(root, log) });
     const digest = digestOf('sha256', Buffer.from('bytes'));
-    const blobPath = `blobs/${store.locate(digest)}`;
+    const blobPath = `blobs/${store.locate(newUploadId(), digest)}`;
     const fanOut = blobPath.slice(0, blobPath.lastIndexOf('/'));
     const id = await stageBytes(store, 'bytes');
     const uploadPath = `uploads/${id.slice(0, 2)}/${id}`;
@@ -189,7 +189,7 @@ describe('commit', () => {
       broken.unlink = false;
       assert.equal(await store.staged(id), null);
       assert.equal(await store.commit(id, digest, 5), null);
-      assert.equal(await store.stat(store.locate(digest)), null);
+      assert.equal(await store.stat(store.locate(newUploadId(), digest)), null);
     }
     assert.equal((await store.commit(await stageBytes(store, 'bytes'), digest, 5))?.sizeBytes, 5);
   });
@@ -285,7 +285,7 @@ describe('reading', () => {
     const store = await openFsBlobStore({ root });
     const secret = join(await directory(t), 'secret');
     await writeFile(secret, 'secret');
-    const location = store.locate(digestOf('sha256', Buffer.from('x')));
+    const location = store.locate(newUploadId(), digestOf('sha256', Buffer.from('x')));
     const place = join(root, 'blobs', location);
     await mkdir(join(place, '..'), { recursive: true });
     await symlink(secret, place);
@@ -299,7 +299,7 @@ describe('reading', () => {
     await assert.rejects(store.append(id, 0, chunks('x'), signal), isUnavailable(/symbolic link/));
     assert.equal((await stat(secret)).size, 6);
 
-    const elsewhere = store.locate(digestOf('sha512', Buffer.from('x')));
+    const elsewhere = store.locate(newUploadId(), digestOf('sha512', Buffer.from('x')));
     const fanOut = join(root, 'blobs', elsewhere, '..');
     await symlink(await directory(t), fanOut);
     await assert.rejects(store.open(elsewhere, null, signal), isUnavailable(/not a directory/));

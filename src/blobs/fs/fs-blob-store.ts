@@ -129,7 +129,7 @@ class FsBlobStore implements BlobStore {
         throw error;
       }
       await this.#directories.sync(to.directory);
-      return { location, sizeBytes, modifiedAt };
+      return { location, uploadId: null, sizeBytes, modifiedAt };
     });
   }
 
@@ -138,16 +138,22 @@ class FsBlobStore implements BlobStore {
     this.#lost.delete(uploadId);
   }
 
+  /** What was committed stands at its digest's place, where others may need it. */
+  withdraw(uploadId: UploadId): Promise<void> {
+    return this.discard(uploadId);
+  }
+
   async open(location: BlobLocation, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null> {
     return await translating('open a blob', () => this.#body(blobPlace(location), range, signal));
   }
 
   async stat(location: BlobLocation): Promise<StoredBlob | null> {
     const stats = await translating('look at a blob', () => this.#stats(blobPlace(location)));
-    return stats === null ? null : { location, sizeBytes: stats.size, modifiedAt: modifiedAt(stats) };
+    if (stats === null) return null;
+    return { location, uploadId: null, sizeBytes: stats.size, modifiedAt: modifiedAt(stats) };
   }
 
-  locate(digest: Digest): BlobLocation {
+  locate(_uploadId: UploadId, digest: Digest): BlobLocation {
     return locationOf(digest);
   }
 
@@ -173,6 +179,7 @@ class FsBlobStore implements BlobStore {
       return {
         entries: names.files.map(({ path, stats }) => ({
           location: path as BlobLocation,
+          uploadId: null,
           sizeBytes: stats.size,
           modifiedAt: modifiedAt(stats),
         })),

@@ -22,7 +22,10 @@ interface Held {
   readonly modifiedAt: number;
 }
 
-/** For tests and trials: everything is gone when the process ends. Holds at most `bytesMax`, staged bytes included. */
+/**
+ * For tests and trials: everything is gone when the process ends. Holds at most `bytesMax`, staged bytes included. A blob
+ * stays at the place of its upload, as in an object store.
+ */
 export async function openMemoryBlobStore(options: { readonly bytesMax: number }): Promise<BlobStore> {
   return new MemoryBlobStore(options.bytesMax);
 }
@@ -80,7 +83,7 @@ class MemoryBlobStore implements BlobStore {
   async commit(uploadId: UploadId, digest: Digest, sizeBytes: number): Promise<StoredBlob | null> {
     const upload = this.#uploads.get(uploadId);
     if (upload === undefined || upload.sizeBytes < sizeBytes) return null;
-    const location = this.locate(digest);
+    const location = this.locate(uploadId, digest);
     this.#drop(this.#uploads, uploadId);
     const pieces = sizeBytes === 0 ? [] : [...cut(upload.pieces, { start: 0, end: sizeBytes - 1 })];
     this.#put(this.#blobs, location, held(pieces));
@@ -89,6 +92,11 @@ class MemoryBlobStore implements BlobStore {
 
   async discard(uploadId: UploadId): Promise<void> {
     this.#drop(this.#uploads, uploadId);
+  }
+
+  async withdraw(uploadId: UploadId): Promise<void> {
+    this.#drop(this.#uploads, uploadId);
+    this.#drop(this.#blobs, uploadId);
   }
 
   async open(location: BlobLocation, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null> {
@@ -102,8 +110,8 @@ class MemoryBlobStore implements BlobStore {
     return blob === undefined ? null : describeBlob(location, blob);
   }
 
-  locate(digest: Digest): BlobLocation {
-    return digest as string as BlobLocation;
+  locate(uploadId: UploadId, _digest: Digest): BlobLocation {
+    return uploadId as string as BlobLocation;
   }
 
   async delete(location: BlobLocation): Promise<void> {
@@ -204,7 +212,8 @@ function page<T>(
 }
 
 function describeBlob(location: BlobLocation, blob: Held): StoredBlob {
-  return { location, sizeBytes: blob.sizeBytes, modifiedAt: blob.modifiedAt };
+  const uploadId = location as string as UploadId;
+  return { location, uploadId, sizeBytes: blob.sizeBytes, modifiedAt: blob.modifiedAt };
 }
 
 function describeUpload(uploadId: UploadId, upload: Held): StagedUpload {

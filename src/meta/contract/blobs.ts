@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import type { BlobLocation } from '../../blobs/blob-store.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { AbandonQuery, LinkScanEntry, MetaStore } from '../meta-store.ts';
+import type { AbandonQuery, LinkScanEntry, MetaStore, PlacedBytes } from '../meta-store.ts';
 import {
+  bytesOf,
   type ContractFixture,
   DEMO,
   digestFor,
@@ -24,11 +26,11 @@ export function blobContract(fixture: ContractFixture): void {
 function claimsOfBlobs({ check }: ContractFixture): void {
   check('blobs.claim and place, make a present blob that is not served without a link', async (store) => {
     const repository = await ensure(store);
-    assert.equal(await store.transaction((tx) => tx.blobs.claim(BLOB, 3, LOCATION, 5)), 'claimed');
+    assert.deepEqual(await store.transaction((tx) => tx.blobs.claim(bytesOf(BLOB), 5)), { present: null });
     assert.equal((await store.read.blobs.find(BLOB))?.state, 'placing');
     await store.transaction((tx) => tx.blobs.link(repository.id, BLOB, 'ann', 5));
     assert.equal(await store.read.blobs.findLinked(DEMO, BLOB), null);
-    assert.equal(await store.transaction((tx) => tx.blobs.place(BLOB, 3, LOCATION, 6)), true);
+    assert.equal(await store.transaction((tx) => tx.blobs.place(bytesOf(BLOB), null, 6)), LOCATION);
     assert.deepEqual(await store.read.blobs.findLinked(DEMO, BLOB), {
       digest: BLOB,
       sizeBytes: 3,
@@ -40,24 +42,42 @@ function claimsOfBlobs({ check }: ContractFixture): void {
 
   check('blobs.claim, of a present blob, touches it and leaves it present', async (store) => {
     await placeLinked(store, await ensure(store), BLOB);
-    assert.equal(await store.transaction((tx) => tx.blobs.claim(BLOB, 3, LOCATION, 50)), 'claimed');
+    const claimed = await store.transaction((tx) => tx.blobs.claim(bytesOf(BLOB), 50));
+    assert.deepEqual(claimed, { present: LOCATION });
     const row = await store.read.blobs.find(BLOB);
     assert.deepEqual([row?.state, row?.touchedAt], ['present', 50]);
   });
 
+  check(
+    'blobs.place, of one digest by two, answers where the first one stands, unless it is bad',
+    async (store) => {
+      const second = { ...bytesOf(BLOB), location: 'elsewhere' as BlobLocation };
+      const place = (bytes: PlacedBytes, replaces: BlobLocation | null) =>
+        store.transaction((tx) => tx.blobs.place(bytes, replaces, 6));
+      await store.transaction((tx) => tx.blobs.claim(bytesOf(BLOB), 5));
+      await store.transaction((tx) => tx.blobs.claim(second, 5));
+      assert.equal(await place(bytesOf(BLOB), null), LOCATION);
+      assert.equal(await place(second, null), LOCATION);
+      assert.equal((await store.read.blobs.find(BLOB))?.location, LOCATION);
+      assert.equal(await place(second, LOCATION), second.location);
+      assert.equal((await store.read.blobs.find(BLOB))?.location, second.location);
+      assert.equal(await place(bytesOf(BLOB), 'long gone' as BlobLocation), second.location);
+    },
+  );
+
   check('blobs.touch, only present blobs, and never back in time', async (store) => {
     const touch = (at: number) => store.transaction((tx) => tx.blobs.touch(BLOB, at));
     assert.equal(await touch(1), false);
-    await store.transaction((tx) => tx.blobs.claim(BLOB, 3, LOCATION, 5));
+    await store.transaction((tx) => tx.blobs.claim(bytesOf(BLOB), 5));
     assert.equal(await touch(6), false);
-    await store.transaction((tx) => tx.blobs.place(BLOB, 3, LOCATION, 7));
+    await store.transaction((tx) => tx.blobs.place(bytesOf(BLOB), null, 7));
     assert.equal(await touch(90), true);
     assert.equal(await touch(80), true);
     assert.equal((await store.read.blobs.find(BLOB))?.touchedAt, 90);
   });
 
-  check('blobs.place, without a claim, answers false', async (store) => {
-    assert.equal(await store.transaction((tx) => tx.blobs.place(BLOB, 3, LOCATION, 7)), false);
+  check('blobs.place, without a claim, answers null', async (store) => {
+    assert.equal(await store.transaction((tx) => tx.blobs.place(bytesOf(BLOB), null, 7)), null);
     assert.equal(await store.read.blobs.find(BLOB), null);
   });
 }
@@ -78,10 +98,10 @@ function abandonedBlobs({ check }: ContractFixture): void {
   check('blobs.abandon, marks what was claimed before and never placed, for a while', async (store) => {
     const [old, young, present] = ['old', 'young', 'present'].map(digestFor) as [Digest, Digest, Digest];
     await store.transaction(async (tx) => {
-      await tx.blobs.claim(old, 3, LOCATION, 5);
-      await tx.blobs.claim(young, 3, LOCATION, 20);
-      await tx.blobs.claim(present, 3, LOCATION, 5);
-      await tx.blobs.place(present, 3, LOCATION, 5);
+      await tx.blobs.claim(bytesOf(old), 5);
+      await tx.blobs.claim(bytesOf(young), 20);
+      await tx.blobs.claim(bytesOf(present), 5);
+      await tx.blobs.place(bytesOf(present), null, 5);
     });
     assert.deepEqual(await abandon(store, {}), [[old, 'deleting', 40]]);
     assert.deepEqual(await abandon(store, { markedBefore: 40 }), [], 'nobody else has it so soon');
@@ -90,20 +110,20 @@ function abandonedBlobs({ check }: ContractFixture): void {
 
   check('blobs.abandon and forget, keep the digest from being pushed meanwhile', async (store) => {
     const digest = digestFor('old');
-    await store.transaction((tx) => tx.blobs.claim(digest, 3, LOCATION, 5));
+    await store.transaction((tx) => tx.blobs.claim(bytesOf(digest), 5));
     assert.equal(await store.transaction((tx) => tx.blobs.forget(digest)), false);
     await abandon(store, {});
-    assert.equal(await store.transaction((tx) => tx.blobs.claim(digest, 3, LOCATION, 60)), 'deleting');
-    assert.equal(await store.transaction((tx) => tx.blobs.place(digest, 3, LOCATION, 60)), false);
+    assert.equal(await store.transaction((tx) => tx.blobs.claim(bytesOf(digest), 60)), 'deleting');
+    assert.equal(await store.transaction((tx) => tx.blobs.place(bytesOf(digest), null, 60)), null);
     assert.equal(await store.transaction((tx) => tx.blobs.forget(digest)), true);
     assert.equal(await store.transaction((tx) => tx.blobs.forget(digest)), false);
-    assert.equal(await store.transaction((tx) => tx.blobs.claim(digest, 3, LOCATION, 60)), 'claimed');
+    assert.deepEqual(await store.transaction((tx) => tx.blobs.claim(bytesOf(digest), 60)), { present: null });
   });
 
   check('blobs.abandon, of more than its limit, takes the oldest', async (store) => {
     const digests = Array.from({ length: 12 }, (_, index) => digestFor(`abandoned ${index}`));
     await store.transaction(async (tx) => {
-      for (const [index, digest] of digests.entries()) await tx.blobs.claim(digest, 3, LOCATION, 100 - index);
+      for (const [index, digest] of digests.entries()) await tx.blobs.claim(bytesOf(digest), 100 - index);
     });
     const abandoned = await abandon(store, { claimedBefore: 1000, limit: 5 });
     assert.deepEqual(new Set(abandoned.map(([digest]) => digest)), new Set(digests.slice(-5)));
@@ -126,7 +146,7 @@ function linksOfBlobs({ check }: ContractFixture): void {
     const all = Array.from({ length: 700 }, (_, index) => digestFor(`blob ${index}`));
     const placed = [all[3], all[650]].filter((digest) => digest !== undefined);
     for (const digest of placed) await placeLinked(store, repository, digest);
-    await store.transaction((tx) => tx.blobs.claim(digestFor('blob 5'), 3, LOCATION, 5));
+    await store.transaction((tx) => tx.blobs.claim(bytesOf(digestFor('blob 5')), 5));
     const touch = (digests: readonly Digest[], at: number) =>
       store.transaction((tx) => tx.blobs.touchAmong(digests, at));
     assert.deepEqual(await touch(all, 90), new Set(placed));
@@ -142,7 +162,7 @@ function linksOfBlobs({ check }: ContractFixture): void {
     const placed = [all[3], all[650]].filter((digest) => digest !== undefined);
     for (const digest of placed) await placeLinked(store, repository, digest);
     await store.transaction(async (tx) => {
-      await tx.blobs.claim(digestFor('blob 5'), 3, LOCATION, 5);
+      await tx.blobs.claim(bytesOf(digestFor('blob 5')), 5);
       await tx.blobs.link(repository.id, digestFor('blob 5'), 'ann', 5);
     });
     assert.deepEqual(await store.read.blobs.linkedAmong(repository.id, all), new Set(placed));

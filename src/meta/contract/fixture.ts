@@ -2,7 +2,7 @@ import type { BlobLocation, UploadId } from '../../blobs/blob-store.ts';
 import { type Digest, digestOf } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
-import type { MetaStore, NewManifest, Repository, Upload } from '../meta-store.ts';
+import type { MetaStore, NewManifest, PlacedBytes, Repository, Upload } from '../meta-store.ts';
 
 export interface ContractFixture {
   readonly open: () => Promise<MetaStore>;
@@ -67,11 +67,16 @@ export async function put(store: MetaStore, repository: Repository, manifest: Ne
   await store.transaction((tx) => tx.manifests.put(repository.id, manifest, 'ann', 2));
 }
 
+/** Three bytes of this digest, where the tests' blobs lie. */
+export function bytesOf(digest: Digest): PlacedBytes {
+  return { digest, sizeBytes: 3, location: LOCATION };
+}
+
 /** A present blob that the repository links. */
 export async function placeLinked(store: MetaStore, repository: Repository, digest: Digest): Promise<void> {
   await store.transaction(async (tx) => {
-    await tx.blobs.claim(digest, 3, LOCATION, 5);
-    await tx.blobs.place(digest, 3, LOCATION, 5);
+    await tx.blobs.claim(bytesOf(digest), 5);
+    await tx.blobs.place(bytesOf(digest), null, 5);
     await tx.blobs.link(repository.id, digest, 'ann', 5);
   });
 }

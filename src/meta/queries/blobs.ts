@@ -118,14 +118,14 @@ export class BlobReads implements contract.BlobReads {
 }
 
 export class BlobQueries extends BlobReads implements contract.BlobWrites {
-  async claim(digest: Digest, sizeBytes: number, location: BlobLocation, at: number) {
-    const key = digestToBytes(digest);
+  async claim(bytes: contract.PlacedBytes, at: number) {
+    const key = digestToBytes(bytes.digest);
     await this.db
       .insertInto('blobs')
       .values({
         digest: key,
-        size_bytes: sizeBytes,
-        location,
+        size_bytes: bytes.sizeBytes,
+        location: bytes.location,
         state: 'placing',
         created_at: at,
         touched_at: at,
@@ -137,19 +137,35 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
       .set({ touched_at: later(at) })
       .where('digest', '=', key)
       .where('state', '!=', 'deleting')
-      .returning('state')
+      .returning(['state', 'location'])
       .executeTakeFirst();
-    return row === undefined ? 'deleting' : 'claimed';
+    if (row === undefined) return 'deleting';
+    return { present: row.state === 'present' ? (row.location as BlobLocation) : null };
   }
 
-  async place(digest: Digest, sizeBytes: number, location: BlobLocation, at: number): Promise<boolean> {
-    const result = await this.db
+  async place(bytes: contract.PlacedBytes, replaces: BlobLocation | null, at: number) {
+    const { location, sizeBytes } = bytes;
+    const key = digestToBytes(bytes.digest);
+    const placed = await this.db
       .updateTable('blobs')
       .set({ state: 'present', size_bytes: sizeBytes, location, touched_at: later(at) })
-      .where('digest', '=', digestToBytes(digest))
-      .where('state', '!=', 'deleting')
+      .where('digest', '=', key)
+      .where((eb) =>
+        eb.or([
+          eb('state', '=', 'placing'),
+          eb('state', '=', 'present').and('location', 'in', [location, replaces ?? location]),
+        ]),
+      )
       .executeTakeFirst();
-    return result.numUpdatedRows > 0n;
+    if (placed.numUpdatedRows > 0n) return location;
+    const other = await this.db
+      .updateTable('blobs')
+      .set({ touched_at: later(at) })
+      .where('digest', '=', key)
+      .where('state', '=', 'present')
+      .returning('location')
+      .executeTakeFirst();
+    return other === undefined ? null : (other.location as BlobLocation);
   }
 
   async abandon(query: contract.AbandonQuery): Promise<readonly contract.StoredBlobRow[]> {

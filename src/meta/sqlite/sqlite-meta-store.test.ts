@@ -229,12 +229,18 @@ test('blobs.claim, of a blob that collection deletes, answers deleting; place an
   const store = await openSqliteMetaStore({ file, mode: 'migrate' });
   const digest = digestFor('a');
   const location = 'somewhere' as BlobLocation;
-  await store.transaction((tx) => tx.blobs.claim(digest, 1, location, 1));
+  await store.transaction((tx) => tx.blobs.claim({ digest, sizeBytes: 1, location }, 1));
   const collector = new DatabaseSync(file);
   collector.exec("update blobs set state = 'deleting'");
   collector.close();
-  assert.equal(await store.transaction((tx) => tx.blobs.claim(digest, 1, location, 2)), 'deleting');
-  assert.equal(await store.transaction((tx) => tx.blobs.place(digest, 1, location, 2)), false);
+  assert.equal(
+    await store.transaction((tx) => tx.blobs.claim({ digest, sizeBytes: 1, location }, 2)),
+    'deleting',
+  );
+  assert.equal(
+    await store.transaction((tx) => tx.blobs.place({ digest, sizeBytes: 1, location }, null, 2)),
+    null,
+  );
   assert.equal(await store.transaction((tx) => tx.blobs.touch(digest, 2)), false);
   assert.equal((await store.read.blobs.find(digest))?.touchedAt, 1);
   await store.close();
