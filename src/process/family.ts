@@ -11,7 +11,7 @@ import type { Addresses, FromChild, Reloadable, StartOrder, StartupFailure } fro
 const STOP_GRACE_MILLISECONDS = 10_000;
 
 /**
- * The nursery of each heap, in MiB. A smaller one is emptied so often that it costs a quarter of a pull; what it grows to
+ * The nursery of each heap, in MiB. A smaller one is emptied so often that it costs a fifth of a pull; what it grows to
  * during the start is given back (`giveBackMemoryOnceSettled`).
  */
 const HEAP_ARGUMENTS = ['--max-semi-space-size=16'];

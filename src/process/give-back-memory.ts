@@ -7,8 +7,8 @@ const SETTLED_MILLISECONDS = 1000;
 type Collect = (options: { type: 'major'; execution: 'sync'; flavor: 'last-resort' }) => void;
 
 /**
- * A start leaves some 15 MiB per process that V8 would only give back under pressure: one collection, of some 30 ms, once
- * the process has settled. Its function is V8's own (`--expose-gc`), with nothing else that node would have for it.
+ * A start leaves memory that V8 would only give back under pressure (docs/performance.md says how much): one collection,
+ * once the process has settled. Its function is V8's own (`--expose-gc`), with nothing else that node would have for it.
  */
 export function giveBackMemoryOnceSettled(): void {
   setTimeout(() => {
