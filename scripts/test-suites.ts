@@ -1,9 +1,14 @@
+import { globSync } from 'node:fs';
 import type { Tool } from './tools.ts';
 
 export interface Suite {
   readonly name: string;
   /** Globs of test files. */
   readonly files: readonly string[];
+  /** Globs of files among them that belong to another suite. */
+  readonly except?: readonly string[];
+  /** The files run a second time in other circumstances, which these variables name. */
+  readonly again?: Readonly<Record<string, string>>;
   readonly needs: readonly Tool[];
   /** What the suite needs of the machine beside programs. */
   readonly root?: boolean;
@@ -11,12 +16,24 @@ export interface Suite {
   readonly concurrency: number;
 }
 
-/** Every test file belongs to exactly one suite (`test/tidy/suites.test.ts` holds that). Order: quickest answer first. */
+/** Every test file belongs to exactly one suite, apart from those that run `again` (`test/tidy/names.test.ts` holds that). Order: quickest answer first. */
 export const SUITES: readonly Suite[] = [
   { name: 'tidy', files: ['test/tidy/*.test.ts'], needs: [], concurrency: 2 },
-  { name: 'unit', files: ['src/**/*.test.ts'], needs: [], concurrency: 2 },
+  {
+    name: 'unit',
+    files: ['src/**/*.test.ts'],
+    except: ['src/meta/postgres/*.test.ts', 'src/blobs/s3/*.test.ts'],
+    needs: [],
+    concurrency: 2,
+  },
   { name: 'v2', files: ['test/v2/*.test.ts'], needs: [], concurrency: 2 },
   { name: 'guard', files: ['test/guard/*.test.ts'], needs: [], concurrency: 2 },
+  {
+    name: 'stores',
+    files: ['src/meta/postgres/*.test.ts', 'src/blobs/s3/*.test.ts'],
+    needs: ['postgres', 'initdb', 'pgbouncer', 'minio', 'versitygw'],
+    concurrency: 1,
+  },
   { name: 'process', files: ['test/process/*.test.ts'], needs: [], concurrency: 1 },
   { name: 'faults', files: ['test/faults/*.test.ts'], needs: ['ip', 'gcc'], root: true, concurrency: 1 },
   { name: 'crash/kill', files: ['test/crash/kill.test.ts'], needs: [], concurrency: 1 },
@@ -101,3 +118,11 @@ export const SUITES: readonly Suite[] = [
     concurrency: 1,
   },
 ];
+
+export function filesOf({ files, except = [] }: Suite): string[] {
+  const left = new Set(except.flatMap((pattern) => globSync(pattern)));
+  return files
+    .flatMap((pattern) => globSync(pattern))
+    .filter((file) => !left.has(file))
+    .sort();
+}

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { globSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { SUITES, type Suite } from './test-suites.ts';
+import { filesOf, SUITES, type Suite } from './test-suites.ts';
 import { findTool } from './tools.ts';
 
 /**
@@ -53,14 +53,14 @@ interface Totals {
 }
 
 async function runInto(totals: Totals, suite: Suite): Promise<void> {
-  const files = suite.files.flatMap((pattern) => globSync(pattern)).sort();
+  const files = filesOf(suite);
   if (files.length === 0) {
     totals.failedSuites.push(`${suite.name} (no test file)`);
     return;
   }
   console.log(`\n== ${suite.name}`);
   const started = Date.now();
-  const { status, passed, failed } = await runFiles(files, suite.concurrency);
+  const { status, passed, failed } = await runFiles(files, suite);
   totals.passed += passed;
   totals.failed += failed;
   if (status !== 0 || passed === 0) totals.failedSuites.push(suite.name);
@@ -69,11 +69,11 @@ async function runInto(totals: Totals, suite: Suite): Promise<void> {
   );
 }
 
-async function runFiles(files: readonly string[], concurrency: number) {
+async function runFiles(files: readonly string[], { concurrency, again }: Suite) {
   const args = ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...files];
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+    env: { ...process.env, ...again, NODE_TEST_CONTEXT: undefined },
   });
   let tail = '';
   child.stdout.setEncoding('utf8');

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -24,6 +24,10 @@ export const DEBIAN_TOOLS = {
   chromium: 'chromium',
   ip: 'iproute2',
   gcc: 'gcc',
+  postgres: 'postgresql',
+  initdb: 'postgresql',
+  pg_basebackup: 'postgresql',
+  pgbouncer: 'pgbouncer',
 } as const satisfies Record<string, string>;
 
 /** Packages that those need to work here and that Debian only recommends. */
@@ -42,6 +46,16 @@ export const GO_TOOLS = {
   helm: { command: 'helm', module: 'helm.sh/helm/v3/cmd/helm', version: 'v3.22.0' },
   cosign3: { command: 'cosign', module: 'github.com/sigstore/cosign/v3/cmd/cosign', version: 'v3.1.3' },
   cosign2: { command: 'cosign', module: 'github.com/sigstore/cosign/v2/cmd/cosign', version: 'v2.6.5' },
+  minio: {
+    command: 'minio',
+    module: 'github.com/minio/minio',
+    version: 'v0.0.0-20260212201848-7aac2a2c5b7c',
+  },
+  versitygw: {
+    command: 'versitygw',
+    module: 'github.com/versity/versitygw/cmd/versitygw',
+    version: 'v1.8.0',
+  },
   distribution: {
     command: 'registry',
     module: 'github.com/distribution/distribution/v3/cmd/registry',
@@ -63,6 +77,15 @@ export function goToolDirectory(name: GoTool): string {
   return join(TOOLS_DIRECTORY, `${command}@${version}`);
 }
 
+/** Debian keeps the servers of each version apart; the newest one is taken. */
+const POSTGRES_DIRECTORIES = postgresDirectories('/usr/lib/postgresql');
+
+function postgresDirectories(root: string): string[] {
+  if (!existsSync(root)) return [];
+  const versions = readdirSync(root).toSorted((a, b) => Number(b) - Number(a));
+  return versions.map((version) => join(root, version, 'bin'));
+}
+
 /** The program's path, or null when this machine does not have it. */
 export function findTool(name: Tool): string | null {
   if (name in GO_TOOLS) {
@@ -70,7 +93,12 @@ export function findTool(name: Tool): string | null {
     return existsSync(path) ? path : null;
   }
   // Debian's own docker client first: it is the one that belongs to the engine.
-  const directories = ['/usr/bin', '/usr/sbin', ...(process.env.PATH ?? '').split(delimiter)];
+  const directories = [
+    ...POSTGRES_DIRECTORIES,
+    '/usr/bin',
+    '/usr/sbin',
+    ...(process.env.PATH ?? '').split(delimiter),
+  ];
   for (const directory of directories) {
     const path = join(directory, name);
     try {

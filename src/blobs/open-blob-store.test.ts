@@ -14,7 +14,7 @@ test('openBlobStore, each configured backend, opens its driver and measures it',
       storeOperation: (driver: string, operation: string, outcome: string) =>
         void samples.push(`${driver} ${operation} ${outcome}`),
     };
-    const storage = { backend, root, reserveBytes: 0, ledgerFile: join(root, 'drift.db') };
+    const storage = { backend, root, reserveBytes: 0 };
     const store = await openBlobStore({ metrics }, storage);
     assert.equal(store.driver, backend);
     await store.probe(new AbortController().signal);

@@ -18,6 +18,7 @@ export function findContradictions(checked: Checked): Problem[] {
   const rules: readonly [readonly KeyId[], (checked: Checked) => Problem[]][] = [
     [['tlsCertificate', 'tlsKey'], checkTls],
     [['backend', 'workers'], checkWorkers],
+    [['databaseBackend', 'databaseUrl'], checkDatabase],
     [['users', 'htpasswd'], checkNames],
     [['users', 'htpasswd', 'userScopes'], checkScopes],
     [['bind', 'ui'], checkAddresses],
@@ -45,6 +46,29 @@ function checkWorkers({ values, settings }: Checked): Problem[] {
   if (values.backend !== 'memory' || values.workers === 1) return [];
   const message = `storage.backend "memory" is seen by one process only, but server.workers is ${values.workers}`;
   return [problem(settings, 'workers', message, 'use server.workers = 1 or storage.backend = "fs"')];
+}
+
+/** Without PostgreSQL they would say nothing. */
+const POSTGRES_KEYS = [
+  'databaseUrl',
+  'databaseConnections',
+  'databaseWaiting',
+  'databaseConnectTime',
+  'databaseQueryTime',
+  'databasePartitions',
+] as const satisfies readonly KeyId[];
+
+function checkDatabase({ values, settings }: Checked): Problem[] {
+  const isPostgres = values.databaseBackend === 'postgres';
+  if (isPostgres && values.databaseUrl === null) {
+    const message = 'database.backend is "postgres", but database.url is not set';
+    return [problem(settings, 'databaseBackend', message, 'set DRIFT_DATABASE_URL')];
+  }
+  if (isPostgres) return [];
+  return POSTGRES_KEYS.filter((id) => settings.has(id)).map((id) => {
+    const message = `${KEYS[id].path} is set, but database.backend is "sqlite"`;
+    return problem(settings, id, message, 'set database.backend = "postgres"');
+  });
 }
 
 function checkNames({ values, htpasswd, settings }: Checked): Problem[] {

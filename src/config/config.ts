@@ -3,6 +3,7 @@ export interface Config {
   readonly server: ServerConfig;
   readonly tls: TlsConfig | null;
   readonly storage: StorageConfig;
+  readonly database: DatabaseConfig;
   readonly auth: AuthConfig;
   readonly retention: RetentionConfig;
   readonly registry: RegistryConfig;
@@ -42,8 +43,25 @@ export interface StorageConfig {
   readonly root: string;
   /** New uploads are refused while less than this is free on the device. */
   readonly reserveBytes: number;
-  /** File of the SQLite ledger: `<root>/drift.db` unless configured. */
-  readonly ledgerFile: string;
+}
+
+export type DatabaseConfig = SqliteConfig | PostgresConfig;
+
+export interface SqliteConfig {
+  readonly backend: 'sqlite';
+  /** `<storage root>/drift.db` unless configured. */
+  readonly file: string;
+}
+
+/** The address stands in `secrets`. */
+export interface PostgresConfig {
+  readonly backend: 'postgres';
+  /** Per process. */
+  readonly connectionsMax: number;
+  readonly waitingMax: number;
+  readonly connectSecondsMax: number;
+  readonly querySecondsMax: number;
+  readonly partitions: number;
 }
 
 export interface AuthConfig {
@@ -104,4 +122,6 @@ export interface LoggingConfig {
 export interface Secrets {
   /** User name to configured secret: plain, argon2 PHC or bcrypt. */
   readonly passwords: ReadonlyMap<string, string>;
+  /** Of the PostgreSQL database; null with SQLite. */
+  readonly databaseUrl: string | null;
 }

@@ -64,7 +64,11 @@ const EFFECTS: readonly Effect[] = [
   ['storage.reserve = "10 GiB"', ({ storage }) => storage.reserveBytes, 10 * 1024 ** 3],
   ['storage.reserve = 0', ({ storage }) => storage.reserveBytes, 0],
   ['database.backend = "sqlite"', ({ storage }) => storage.backend, 'fs'],
-  ['database.sqlite_path = "/srv/names.db"', ({ storage }) => storage.ledgerFile, '/srv/names.db'],
+  [
+    'database.sqlite_path = "/srv/names.db"',
+    ({ database }) => database,
+    { backend: 'sqlite', file: '/srv/names.db' },
+  ],
   [
     'retention.immutable_tags = ["release", "v*"]',
     ({ retention }) => retention.immutableTags,
@@ -125,8 +129,7 @@ const REFUSALS: readonly (readonly [setting: string, reason: RegExp])[] = [
   ['DRIFT_BOLT_AUTO_UPDATE_PROFILES=true', PART],
   ['DRIFT_AZURE_TENANT_ID=x', PART],
   ['DRIFT_GITHUB_CLIENT_ID=x', PART],
-  ['database.backend = "postgres"', PART],
-  ['database.postgres_url = "x"', PART],
+  ['database.backend = "zqlite"', PART],
   ['audit.enabled = true', PART],
   ['garbage_collector.interval = 1', PART],
   ['registry.rate_limit_per_hour = 1000', PART],
@@ -141,8 +144,11 @@ function passwords({ secrets }: Config): unknown {
 }
 
 function storageAt(root: string): Config['storage'] {
-  return { backend: 'fs', root, reserveBytes: 1024 ** 3, ledgerFile: `${root}/drift.db` };
+  return { backend: 'fs', root, reserveBytes: 1024 ** 3 };
 }
+
+const POSTGRES_URL = 'postgres://drift:secret@db.example.com/drift';
+const POSTGRES = { DRIFT_DATABASE_BACKEND: 'postgres', DRIFT_DATABASE_URL: POSTGRES_URL };
 
 /** For each key a value that is not its default: as environment text and as TOML. */
 const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
@@ -166,7 +172,13 @@ const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
   backend: ['memory', '"memory"'],
   root: ['/srv', '"/srv"'],
   reserve: ['1 MiB', '"1 MiB"'],
-  databaseBackend: ['sqlite', '"sqlite"'],
+  databaseBackend: ['postgres', '"postgres"'],
+  databaseUrl: [POSTGRES_URL, `"${POSTGRES_URL}"`],
+  databaseConnections: ['5', '5'],
+  databaseWaiting: ['5', '5'],
+  databaseConnectTime: ['5s', '"5s"'],
+  databaseQueryTime: ['5s', '"5s"'],
+  databasePartitions: ['5', '5'],
   ledger: ['/srv/d.db', '"/srv/d.db"'],
   immutableTags: ['release', '["release"]'],
   minAge: ['3', '3'],
@@ -194,10 +206,17 @@ const BESIDE: Partial<Record<KeyId, Record<string, string>>> = {
   tlsCertificate: { DRIFT_TLS_KEY: '/k.pem' },
   tlsKey: { DRIFT_TLS_CERT: '/c.pem' },
   userScopes: { DRIFT_USERS: 'ci:long-enough' },
+  databaseBackend: { DRIFT_DATABASE_URL: POSTGRES_URL },
+  databaseUrl: { DRIFT_DATABASE_BACKEND: 'postgres' },
+  databaseConnections: POSTGRES,
+  databaseWaiting: POSTGRES,
+  databaseConnectTime: POSTGRES,
+  databaseQueryTime: POSTGRES,
+  databasePartitions: POSTGRES,
 };
-const PAIRED = new Set<KeyId>(['tlsCertificate', 'tlsKey']);
+const PAIRED = new Set<KeyId>(['tlsCertificate', 'tlsKey', 'databaseBackend', 'databaseUrl']);
 /** Keys with one possible value so far. */
-const SINGLE = new Set<KeyId>(['authMode', 'databaseBackend']);
+const SINGLE = new Set<KeyId>(['authMode']);
 /** Lifetimes have a least value of minutes; in hours, 11 fits. */
 const IN_SECONDS: Partial<Record<KeyId, string>> = { accessToken: '660' };
 
@@ -214,7 +233,10 @@ function expectOnlyChange(id: KeyId, source: string, setup: Setup): void {
       assert.equal(other, before.sources.find((entry) => entry.key === key)?.source, key);
   }
   const normal = (config: Config, cwd: string) =>
-    JSON.stringify({ ...config, secrets: [...config.secrets.passwords] }).replaceAll(cwd, '');
+    JSON.stringify({
+      ...config,
+      secrets: [...config.secrets.passwords, config.secrets.databaseUrl],
+    }).replaceAll(cwd, '');
   if (!SINGLE.has(id))
     assert.notEqual(normal(changed.config, changed.cwd), normal(before.config, before.cwd));
 }

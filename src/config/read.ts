@@ -180,8 +180,8 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
       backend: values.backend,
       root: values.root,
       reserveBytes: values.reserve,
-      ledgerFile: values.ledger ?? join(values.root, 'drift.db'),
     },
+    database: buildDatabase(values),
     auth: {
       mode: values.authMode,
       anonymousPull: values.anonymousPull,
@@ -195,7 +195,21 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
     registry: { sparseIndexes: values.sparseIndexes, deletes: values.deletes },
     limits: buildLimits(values),
     logging: { filter: values.logFilter, format: values.logFormat },
-    secrets: { passwords: values.users },
+    secrets: { passwords: values.users, databaseUrl: values.databaseUrl },
+  };
+}
+
+function buildDatabase(values: KeyValues): Config['database'] {
+  if (values.databaseBackend === 'sqlite') {
+    return { backend: 'sqlite', file: values.ledger ?? join(values.root, 'drift.db') };
+  }
+  return {
+    backend: 'postgres',
+    connectionsMax: values.databaseConnections,
+    waitingMax: values.databaseWaiting,
+    connectSecondsMax: values.databaseConnectTime,
+    querySecondsMax: values.databaseQueryTime,
+    partitions: values.databasePartitions,
   };
 }
 

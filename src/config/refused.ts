@@ -24,11 +24,6 @@ export const REFUSED: readonly RefusedName[] = [
   { paths: ['s3', 'storage.s3'], env: ['DRIFT_S3_'], reason: notPart('S3 storage') },
   { paths: ['ghostbay', 'storage.ghostbay'], env: ['DRIFT_GHOSTBAY_'], reason: notPart('GhostBay storage') },
   { paths: ['tiered', 'storage.tiered'], env: ['DRIFT_TIERED_'], reason: notPart('tiered storage') },
-  {
-    paths: ['database.postgres_url'],
-    env: ['DRIFT_DATABASE_POSTGRES_URL', 'DRIFT_POSTGRES_', 'DRIFT_DATABASE_URL'],
-    reason: notPart('PostgreSQL'),
-  },
   { paths: ['database.zqlite_url'], env: ['DRIFT_DATABASE_ZQLITE_URL'], reason: notPart('zqlite') },
   { paths: ['quic', 'quic_fabric'], env: ['DRIFT_QUIC_'], reason: notPart('the QUIC transport') },
   { paths: ['rbac'], env: ['DRIFT_RBAC_'], reason: notPart('role-based access control') },

@@ -152,6 +152,21 @@ export function showAddress({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** Throws for an address that no client of PostgreSQL would understand. Never shown. */
+export function postgresUrl(): ValueType<string | null> {
+  return stringType<string | null>({
+    describe: 'address `postgres://…`',
+    read: (value) => {
+      // What it says stays out of the message: it holds a password.
+      if (!URL.canParse(value) || !/^postgres(ql)?:$/.test(new URL(value).protocol)) {
+        throw new ValueError('must be an address like postgres://user:password@host:5432/drift');
+      }
+      return value;
+    },
+    show: (value) => (value === null ? '(none)' : '(secret)'),
+  });
+}
+
 export function origin(): ValueType<string | null> {
   return stringType<string | null>({
     describe: 'address such as `https://registry.example.com`',

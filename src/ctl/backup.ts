@@ -11,8 +11,12 @@ export async function runBackup(args: ConfigCommandArgs, target: string): Promis
     const path = resolve(args.cwd, target);
     const meta = await openMetaStore(config, { mode: 'read' });
     try {
-      if (meta.backup === null)
-        throw new Error(`the database ${meta.driver} has its own way to be backed up`);
+      if (meta.backup === null) {
+        args.stderr.write(
+          `drift: ${meta.driver} is backed up by its own tools (pg_basebackup, pg_dump): see docs/operations.md.\n`,
+        );
+        return EXIT.USAGE;
+      }
       await meta.backup(path);
     } catch (error) {
       if (!(error instanceof BackupExists)) throw error;

@@ -12,17 +12,19 @@ const WAL_BYTES_MAX = 256 * 1024 * 1024;
  */
 export function checkpointJob(deps: {
   readonly meta: Pick<MetaStore, 'checkpoint'>;
-  readonly ledgerFile: string;
+  /** Null when the ledger is no file. */
+  readonly ledgerFile: string | null;
 }): Job | null {
+  const { ledgerFile } = deps;
   const { checkpoint } = deps.meta;
-  if (checkpoint === null) return null;
+  if (checkpoint === null || ledgerFile === null) return null;
   let seen = '';
   return {
     name: 'checkpoint',
     intervalSeconds: INTERVAL_SECONDS,
     scope: 'here',
     async run() {
-      const { size, mtimeMs } = await stat(`${deps.ledgerFile}-wal`);
+      const { size, mtimeMs } = await stat(`${ledgerFile}-wal`);
       const state = `${size} ${mtimeMs}`;
       if (size === 0 || state === seen) return null;
       await checkpoint(size > WAL_BYTES_MAX ? 'truncate' : 'passive');

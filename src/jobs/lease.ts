@@ -35,7 +35,10 @@ export async function withLease<T>(
     return { value: await work(lost.signal) };
   } finally {
     clearInterval(renewal);
-    await deps.meta.transaction((tx) => tx.leases.free(name, deps.holder), { durable: false });
+    await deps.meta.transaction((tx) => tx.leases.free(name, deps.holder), {
+      durable: false,
+      concurrent: true,
+    });
   }
 }
 
@@ -45,6 +48,6 @@ async function take({ meta, clock, holder }: LeaseDependencies, name: string): P
       const at = clock.now();
       return (await tx.leases.take(name, holder, at + LEASE_MILLISECONDS, at)) !== null;
     },
-    { durable: false },
+    { durable: false, concurrent: true },
   );
 }

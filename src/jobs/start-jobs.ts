@@ -16,7 +16,7 @@ export interface JobsDependencies {
   readonly meta: MetaStore;
   readonly blobs: BlobStore;
   readonly clock: Clock;
-  readonly config: Pick<Config, 'storage' | 'retention'>;
+  readonly config: Pick<Config, 'database' | 'retention'>;
   readonly telemetry: Pick<Telemetry, 'logger'>;
   readonly holder: string;
 }
@@ -25,7 +25,7 @@ export interface JobsDependencies {
 export function startJobs(deps: JobsDependencies): Scheduler {
   const { meta, clock, config, holder } = deps;
   const jobs: readonly (Job | null)[] = [
-    checkpointJob({ meta, ledgerFile: config.storage.ledgerFile }),
+    checkpointJob({ meta, ledgerFile: config.database.backend === 'sqlite' ? config.database.file : null }),
     expireUploadsJob(deps),
     sweepStagedJob(deps),
     removeAbandonedBlobsJob({ ...deps, graceSeconds: config.retention.minAgeSeconds }),

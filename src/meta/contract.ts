@@ -1,6 +1,7 @@
 import { test } from 'node:test';
 import { accessContract } from './contract/access.ts';
 import { blobContract } from './contract/blobs.ts';
+import { concurrencyContract } from './contract/concurrency.ts';
 import type { ContractFixture } from './contract/fixture.ts';
 import { manifestContract } from './contract/manifests.ts';
 import { queueContract } from './contract/queues.ts';
@@ -24,6 +25,7 @@ export function metaStoreContract(driver: string, open: ContractFixture['open'])
     },
   };
   transactionContract(fixture);
+  concurrencyContract(fixture);
   manifestContract(fixture);
   tagContract(fixture);
   blobContract(fixture);

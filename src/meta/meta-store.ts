@@ -16,9 +16,9 @@ export interface MetaStore {
   readonly read: MetaReads;
 
   /**
-   * Runs `work` in one transaction. With `durable` (the default) the promise resolves only after the commit survives
-   * power loss; without, as soon as it is committed (fit for upload progress and leases). A throw rolls back.
-   * `work` may be run again from the start when the database asks for it, so it has no effects outside.
+   * Runs `work` in one transaction, as if it were alone. With `durable` (the default) the promise resolves only after the
+   * commit survives power loss; without, as soon as it is committed (fit for upload progress and leases). A throw rolls
+   * back. `work` may be run again from the start when the database asks for it, so it has no effects outside.
    */
   transaction<T>(work: (tx: MetaTransaction) => Promise<T>, options?: TransactionOptions): Promise<T>;
 
@@ -39,6 +39,11 @@ export interface MetaStore {
 
 export interface TransactionOptions {
   readonly durable?: boolean;
+  /**
+   * The work is right also when others commit between its statements: each of its writes says what it depends on, and it
+   * holds the repository (`ensure`, `findAlone`) whose content it relies on. It is cheaper where many write at once.
+   */
+  readonly concurrent?: boolean;
 }
 
 /** Grouped by noun; each group is one file in `queries/`. */
@@ -83,8 +88,10 @@ export interface RepositoryReads {
 }
 
 export interface RepositoryWrites {
-  /** The repository of this name, made if need be. */
+  /** The repository of this name, made if need be. Until the transaction ends nobody takes away from it. */
   ensure(name: RepositoryName, by: string, at: number): Promise<Repository>;
+  /** The repository of this name. Until the transaction ends nobody else adds to it or takes away from it. */
+  findAlone(name: RepositoryName): Promise<Repository | null>;
 }
 
 export interface ManifestHead {
@@ -205,9 +212,16 @@ export interface TagReads {
   history(repository: RepositoryId, tag: Tag, limit: number): Promise<readonly TagInterval[]>;
 }
 
+export interface TagChange {
+  readonly tag: Tag;
+  /** Null: it meant nothing. */
+  readonly before: Digest | null;
+  readonly digest: Digest;
+}
+
 export interface TagWrites {
-  /** Ends the open interval of the tag, if it means another digest, and starts one. Returns what it meant before. */
-  set(repository: RepositoryId, tag: Tag, digest: Digest, by: string, at: number): Promise<Digest | null>;
+  /** Ends the open interval of the tag, which meant `before` when this transaction looked, and starts one. */
+  set(repository: RepositoryId, change: TagChange, by: string, at: number): Promise<void>;
   /** Ends the open interval; returns what it meant, `null` when there was none. */
   end(
     repository: RepositoryId,

@@ -4,16 +4,41 @@ import type { Config } from '../config/config.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
 import { LedgerNotWritable } from './errors.ts';
 import type { MetaStore } from './meta-store.ts';
-import { openSqliteMetaStore, type SqliteMetaStoreOptions } from './sqlite/sqlite-meta-store.ts';
 
-/** The meta store that the configuration names. The primary opens it first, with `migrate`. */
+export interface OpenMetaStoreOptions {
+  /** `migrate`: makes and migrates the schema; `serve`: reads and writes one that is ours; `read`: never writes. */
+  readonly mode: 'migrate' | 'serve' | 'read';
+  /** Memory for the bytes of manifests, where the ledger can tell that they have not changed. */
+  readonly manifestCacheBytesMax?: number;
+  readonly metrics?: Metrics | null;
+}
+
+interface MetaStoreConfig {
+  readonly database: Config['database'];
+  readonly secrets: Pick<Config['secrets'], 'databaseUrl'>;
+}
+
+/** The meta store that the configuration names, its driver's code loaded only then. The primary opens it first, with `migrate`. */
 export async function openMetaStore(
-  config: { readonly storage: Pick<Config['storage'], 'ledgerFile'> },
-  options: Pick<SqliteMetaStoreOptions, 'mode' | 'manifestCacheBytesMax'> & {
-    readonly metrics?: Metrics | null;
-  },
+  config: MetaStoreConfig,
+  options: OpenMetaStoreOptions,
 ): Promise<MetaStore> {
-  const file = config.storage.ledgerFile;
+  const { database } = config;
+  if (database.backend === 'sqlite') return openSqlite(database.file, options);
+  const { openPostgresMetaStore } = await import('./postgres/postgres-meta-store.ts');
+  return openPostgresMetaStore({
+    url: config.secrets.databaseUrl ?? '',
+    mode: options.mode,
+    partitions: database.partitions,
+    connectionsMax: database.connectionsMax,
+    waitingMax: database.waitingMax,
+    connectMillisMax: database.connectSecondsMax * 1000,
+    queryMillisMax: database.querySecondsMax * 1000,
+    metrics: options.metrics ?? null,
+  });
+}
+
+async function openSqlite(file: string, options: OpenMetaStoreOptions): Promise<MetaStore> {
   if (options.mode === 'migrate') {
     const directory = dirname(file);
     try {
@@ -22,5 +47,6 @@ export async function openMetaStore(
       throw new LedgerNotWritable(file, `The directory ${directory} of the ledger cannot be made.`, error);
     }
   }
+  const { openSqliteMetaStore } = await import('./sqlite/sqlite-meta-store.ts');
   return openSqliteMetaStore({ file, ...options });
 }

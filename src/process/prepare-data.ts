@@ -26,8 +26,7 @@ export async function prepareData(asked: Config, metrics: Metrics): Promise<Prep
   };
   try {
     const config = asked.storage.backend === 'memory' ? await inTemporaryDirectory(asked, undo) : asked;
-    const { root, ledgerFile } = config.storage;
-    for (const directory of new Set([root, dirname(ledgerFile)])) {
+    for (const directory of ownDirectories(config)) {
       const lock = await lockDirectory(directory);
       undo.push(() => lock.release());
     }
@@ -46,7 +45,14 @@ export async function prepareData(asked: Config, metrics: Metrics): Promise<Prep
 async function inTemporaryDirectory(config: Config, undo: (() => Promise<unknown>)[]): Promise<Config> {
   const root = await mkdtemp(join(tmpdir(), 'drift-memory-'));
   undo.push(() => rm(root, { recursive: true, force: true }));
-  return { ...config, storage: { ...config.storage, root, ledgerFile: join(root, 'drift.db') } };
+  const isFile = config.database.backend === 'sqlite';
+  const database = isFile ? { backend: 'sqlite' as const, file: join(root, 'drift.db') } : config.database;
+  return { ...config, database, storage: { ...config.storage, root } };
+}
+
+/** Directories that no other Drift may serve at the same time. */
+function ownDirectories({ storage, database }: Config): ReadonlySet<string> {
+  return new Set([storage.root, ...(database.backend === 'sqlite' ? [dirname(database.file)] : [])]);
 }
 
 async function lockDirectory(directory: string): Promise<InstanceLock> {

@@ -48,7 +48,8 @@ export async function commitBlob(deps: CommitDeps, commit: Commit): Promise<Comm
   }
   const location = isKept ? present : own;
   const replaces = isElsewhere ? present : null;
-  const standing = await deps.meta.transaction((tx) => place(deps, { tx, commit, location, replaces }));
+  const step = { commit, location, replaces };
+  const standing = await deps.meta.transaction((tx) => place(deps, { ...step, tx }), { concurrent: true });
   // It is pushed, whatever becomes of the bytes that are not needed: what stays of them is swept, or told of by fsck.
   if (standing !== own) await deps.blobs.withdraw(uploadId).catch(() => {});
   return { digest, sizeBytes };
@@ -76,7 +77,7 @@ async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): 
         }
         return claimed;
       },
-      { durable: false },
+      { durable: false, concurrent: true },
     );
     if (answer !== 'deleting') return answer.present;
     if (performance.now() > deadline) throw beingCollected();

@@ -91,12 +91,13 @@ async function inRepository(
 ): Promise<void> {
   if (!deps.deletesAllowed)
     throw new RegistryError('UNSUPPORTED', 'deleting is switched off on this registry');
-  await deps.meta.transaction(async (tx) => {
-    const found = await tx.repositories.find(key.repository);
+  const run = async (tx: MetaTransaction): Promise<void> => {
+    const found = await tx.repositories.findAlone(key.repository);
     if (found === null) throw new RegistryError(absent);
     const at = deps.clock.now();
     await work({ tx, found, at, dueAt: at + deps.graceSeconds * 1000, ...key });
-  });
+  };
+  await deps.meta.transaction(run, { concurrent: true });
 }
 
 async function reviewManifest(scope: DeleteScope, digest: Digest, reason: ReviewReason): Promise<void> {

@@ -68,25 +68,28 @@ async function mountFrom(deps: MountDeps, request: MountRequest, source: Reposit
 async function link(deps: MountDeps, request: MountRequest, source: RepositoryName): Promise<boolean> {
   const { digest, principal } = request;
   if ((await deps.meta.read.blobs.findLinked(source, digest)) === null) return false;
-  return deps.meta.transaction(async (tx: MetaTransaction) => {
-    const now = deps.clock.now();
-    if ((await tx.blobs.findLinked(source, digest)) === null) return false;
-    if (!(await tx.blobs.touch(digest, now))) return false;
-    const repository = await tx.repositories.ensure(request.repository, principal, now);
-    await tx.blobs.link(repository.id, digest, principal, now);
-    await tx.queues.review(
-      {
-        kind: 'link',
-        repositoryId: repository.id,
-        digest,
-        reason: 'blob_mounted',
-        dueAt: now + deps.graceSeconds * 1000,
-      },
-      now,
-    );
-    await blobMounted({ tx, repository: request.repository, principal, at: now }, { digest, from: source });
-    return true;
-  });
+  return deps.meta.transaction(
+    async (tx: MetaTransaction) => {
+      const now = deps.clock.now();
+      if ((await tx.blobs.findLinked(source, digest)) === null) return false;
+      if (!(await tx.blobs.touch(digest, now))) return false;
+      const repository = await tx.repositories.ensure(request.repository, principal, now);
+      await tx.blobs.link(repository.id, digest, principal, now);
+      await tx.queues.review(
+        {
+          kind: 'link',
+          repositoryId: repository.id,
+          digest,
+          reason: 'blob_mounted',
+          dueAt: now + deps.graceSeconds * 1000,
+        },
+        now,
+      );
+      await blobMounted({ tx, repository: request.repository, principal, at: now }, { digest, from: source });
+      return true;
+    },
+    { concurrent: true },
+  );
 }
 
 function tokenTooNarrow(target: RepositoryName, source: RepositoryName): RegistryError {

@@ -45,7 +45,8 @@ export async function promiseBlob(
   const blob = await findBlob(deps, repository, digest);
   const now = deps.clock.now();
   if (now - blob.touchedAt < deps.graceSeconds * 1000 * touchAgeShare) return blob;
-  const touched = await deps.meta.transaction((tx) => tx.blobs.touch(digest, now), { durable: false });
+  const options = { durable: false, concurrent: true };
+  const touched = await deps.meta.transaction((tx) => tx.blobs.touch(digest, now), options);
   if (!touched) throw new RegistryError('BLOB_UNKNOWN', null, { detail: { digest } });
   return blob;
 }

@@ -80,11 +80,16 @@ export async function pushManifest(
     limits: { bytesMax: deps.manifestBytesMax, descriptorsMax: deps.descriptorsMax },
   });
   const tags = reference.kind === 'tag' ? [reference.tag] : [...new Set(request.tags)];
-  await deps.meta.transaction((tx) => store(deps, tx, { request, digest, parsed, tags }));
+  await deps.meta.transaction((tx) => store(deps, tx, { request, digest, parsed, tags }), {
+    concurrent: true,
+  });
   return { digest, subject: parsed.subject?.digest ?? null, tags };
 }
 
-/** All checks stand in the transaction that writes: nothing they rely on can change before it ends. */
+/**
+ * All checks stand in the transaction that writes: nothing they rely on can change before it ends. What the repository has
+ * stays (`ensure`), and of two that set one tag the second finds what the first did.
+ */
 async function store(deps: PushManifestDeps, tx: MetaTransaction, push: Push): Promise<void> {
   const { request, digest, parsed } = push;
   const at = deps.clock.now();
@@ -108,7 +113,7 @@ async function store(deps: PushManifestDeps, tx: MetaTransaction, push: Push): P
     const before = await tx.tags.find(repository.id, tag);
     deps.immutability.check(tag, { before, after: digest });
     if (before === digest) continue;
-    await tx.tags.set(repository.id, tag, digest, principal, at);
+    await tx.tags.set(repository.id, { tag, before, digest }, principal, at);
     if (before !== null) await review(before, 'tag_moved');
     await tagSet(scope, { tag, digest, before });
   }

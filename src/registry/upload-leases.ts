@@ -75,7 +75,7 @@ export class UploadLeases {
       const now = this.#clock.now();
       const acquired = await this.#meta.transaction(
         (tx) => tx.uploads.acquire(id, token, now + leaseMillis, now),
-        { durable: false },
+        { durable: false, concurrent: true },
       );
       if (acquired === null) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
       if (acquired !== 'busy') return acquired;
@@ -94,7 +94,7 @@ export class UploadLeases {
         const asked = performance.now();
         const answer = await this.#meta.transaction(
           (tx) => tx.uploads.renew(id, token, until, this.expiresAt()),
-          { durable: false },
+          { durable: false, concurrent: true },
         );
         if (answer === 'held') heldUntil = asked + leaseMillis;
         else controller.abort(takenOver());

@@ -13,6 +13,8 @@ import type { RunningDigests } from './running-digests.ts';
 import type { SpaceReserve } from './space-reserve.ts';
 import type { UploadLease, UploadLeases } from './upload-leases.ts';
 
+/** Of rows of one upload, each changed by one statement; progress need not survive power loss. */
+const LIGHT = { durable: false, concurrent: true };
 /** Of all open uploads, what one principal may hold: a client gone wild leaves room for the others. */
 const principalShareMax = 0.9;
 
@@ -73,7 +75,8 @@ export async function startUpload(
         expiresAt: deps.leases.expiresAt(),
       });
     },
-    { durable: false },
+    // A few uploads more than the limit, begun at the same moment, are no harm.
+    LIGHT,
   );
   return { id, offsetBytes: 0 };
 }
@@ -204,7 +207,7 @@ export async function pushWholeBlob(
 /** What cannot be forgotten now expires. */
 async function forget(deps: UploadDeps, id: UploadId): Promise<void> {
   deps.running.forget(id);
-  const ended = await deps.meta.transaction((tx) => tx.uploads.delete(id, null), { durable: false });
+  const ended = await deps.meta.transaction((tx) => tx.uploads.delete(id, null), LIGHT);
   if (ended) await deps.blobs.withdraw(id);
 }
 
@@ -277,7 +280,7 @@ async function release(deps: UploadDeps, lease: UploadLease, receipt: Receipt): 
         hashedInRun: digestNow !== null ? deps.runId : unchanged ? upload.hashedInRun : null,
         expiresAt: deps.leases.expiresAt(),
       }),
-    { durable: false },
+    LIGHT,
   );
   if (!held) deps.running.forget(upload.id);
   if (!held && receipt.error === null) throw new RegistryError('UPLOAD_BUSY');
@@ -286,7 +289,7 @@ async function release(deps: UploadDeps, lease: UploadLease, receipt: Receipt): 
 async function drop(deps: UploadDeps, lease: UploadLease): Promise<void> {
   deps.running.forget(lease.upload.id);
   const { id } = lease.upload;
-  const ours = await deps.meta.transaction((tx) => tx.uploads.delete(id, lease.token), { durable: false });
+  const ours = await deps.meta.transaction((tx) => tx.uploads.delete(id, lease.token), LIGHT);
   if (ours) await deps.blobs.withdraw(id);
 }
 

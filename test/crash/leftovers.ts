@@ -11,8 +11,8 @@ const ROWS_MAX = 100_000;
 
 /** Of a registry that does not run: what crashes left goes with the cleaning jobs, and only what is served stays. */
 export async function checkLeftovers(dataDirectory: string): Promise<void> {
-  const storage = { ledgerFile: join(dataDirectory, 'drift.db') };
-  const meta = await openMetaStore({ storage }, { mode: 'serve' });
+  const database = { backend: 'sqlite' as const, file: join(dataDirectory, 'drift.db') };
+  const meta = await openMetaStore({ database, secrets: { databaseUrl: null } }, { mode: 'serve' });
   const blobs = await openFsBlobStore({ root: dataDirectory });
   try {
     const clock = { now: () => Date.now() + 30 * DAY_MILLISECONDS };

@@ -96,7 +96,7 @@ function configure(options: RegistryOptions, directory: string): Config {
   const full: Config = {
     ...config,
     auth: { ...config.auth, users },
-    secrets: { passwords: new Map(Object.entries(passwords)) },
+    secrets: { ...config.secrets, passwords: new Map(Object.entries(passwords)) },
   };
   return options.config?.(full) ?? full;
 }

@@ -26,6 +26,9 @@ const LAYERS: readonly (readonly [prefix: string, layer: number])[] = [
 const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   kysely: ['src/meta/'],
   'node:sqlite': ['src/meta/sqlite/'],
+  pg: ['src/meta/postgres/'],
+  '@aws-sdk/client-s3': ['src/blobs/s3/'],
+  '@aws-sdk/s3-request-presigner': ['src/blobs/s3/'],
   fastify: ['src/http/'],
   jose: ['src/access/'],
   bcryptjs: ['src/access/'],

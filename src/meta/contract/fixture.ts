@@ -2,7 +2,15 @@ import type { BlobLocation, UploadId } from '../../blobs/blob-store.ts';
 import { type Digest, digestOf } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
-import type { MetaStore, NewManifest, PlacedBytes, Repository, Upload } from '../meta-store.ts';
+import type {
+  MetaStore,
+  MetaTransaction,
+  NewManifest,
+  PlacedBytes,
+  Repository,
+  RepositoryId,
+  Upload,
+} from '../meta-store.ts';
 
 export interface ContractFixture {
   readonly open: () => Promise<MetaStore>;
@@ -65,6 +73,18 @@ export async function ensure(store: MetaStore, name: RepositoryName = DEMO): Pro
 
 export async function put(store: MetaStore, repository: Repository, manifest: NewManifest): Promise<void> {
   await store.transaction((tx) => tx.manifests.put(repository.id, manifest, 'ann', 2));
+}
+
+/** As a rule does it: looks, then sets. What the tag meant before. */
+export async function setTag(
+  tx: MetaTransaction,
+  repository: RepositoryId,
+  change: { readonly tag: string; readonly digest: Digest; readonly by: string; readonly at: number },
+): Promise<Digest | null> {
+  const tag = tagged(change.tag);
+  const before = await tx.tags.find(repository, tag);
+  await tx.tags.set(repository, { tag, before, digest: change.digest }, change.by, change.at);
+  return before;
 }
 
 /** Three bytes of this digest, where the tests' blobs lie. */

@@ -10,6 +10,7 @@ import {
   manifestOf,
   OTHER,
   put,
+  setTag,
   tagged,
 } from './fixture.ts';
 
@@ -47,7 +48,9 @@ function lifeOfManifests({ check }: ContractFixture): void {
       const repository = await ensure(store);
       const { digest } = manifestOf('m');
       await put(store, repository, manifestOf('m'));
-      await store.transaction((tx) => tx.tags.set(repository.id, tagged('t'), digest, 'ann', 2));
+      await store.transaction((tx) =>
+        setTag(tx, repository.id, { tag: 't', digest: digest, by: 'ann', at: 2 }),
+      );
       const remove = () => store.transaction((tx) => tx.manifests.delete(repository.id, digest, 'ann', 3));
       assert.equal(await remove(), true);
       assert.equal(await remove(), false);

@@ -1,11 +1,22 @@
 import assert from 'node:assert/strict';
-import { type ContractFixture, DEMO, digestFor, ensure, manifestOf, OTHER, put, tagged } from './fixture.ts';
+import {
+  type ContractFixture,
+  DEMO,
+  digestFor,
+  ensure,
+  manifestOf,
+  OTHER,
+  put,
+  setTag,
+  tagged,
+} from './fixture.ts';
 
 export function tagContract(fixture: ContractFixture): void {
   const { check } = fixture;
   check('tags.set, again with the same digest, starts no interval', async (store) => {
     const { id } = await ensure(store);
-    const set = () => store.transaction((tx) => tx.tags.set(id, tagged('t'), digestFor('a'), 'ann', 2));
+    const set = () =>
+      store.transaction((tx) => setTag(tx, id, { tag: 't', digest: digestFor('a'), by: 'ann', at: 2 }));
     assert.equal(await set(), null);
     assert.equal(await set(), digestFor('a'));
     assert.equal((await store.read.tags.history(id, tagged('t'), 10)).length, 1);
@@ -13,8 +24,10 @@ export function tagContract(fixture: ContractFixture): void {
 
   check('tags.set, another digest, ends one interval and starts the next', async (store) => {
     const { id } = await ensure(store);
-    await store.transaction((tx) => tx.tags.set(id, tagged('t'), digestFor('a'), 'ann', 2));
-    const before = await store.transaction((tx) => tx.tags.set(id, tagged('t'), digestFor('b'), 'bob', 3));
+    await store.transaction((tx) => setTag(tx, id, { tag: 't', digest: digestFor('a'), by: 'ann', at: 2 }));
+    const before = await store.transaction((tx) =>
+      setTag(tx, id, { tag: 't', digest: digestFor('b'), by: 'bob', at: 3 }),
+    );
     assert.equal(before, digestFor('a'));
     assert.equal(await store.read.tags.find(id, tagged('t')), digestFor('b'));
     const open = { endedAt: null, endedBy: null, endReason: null };
@@ -36,12 +49,12 @@ export function tagContract(fixture: ContractFixture): void {
 
   check('tags.end, ends the open interval once, and a set starts anew', async (store) => {
     const { id } = await ensure(store);
-    await store.transaction((tx) => tx.tags.set(id, tagged('t'), digestFor('a'), 'ann', 2));
+    await store.transaction((tx) => setTag(tx, id, { tag: 't', digest: digestFor('a'), by: 'ann', at: 2 }));
     const end = () => store.transaction((tx) => tx.tags.end(id, tagged('t'), 'bob', 4, 'deleted'));
     assert.equal(await end(), digestFor('a'));
     assert.equal(await end(), null);
     assert.equal(await store.read.tags.find(id, tagged('t')), null);
-    await store.transaction((tx) => tx.tags.set(id, tagged('t'), digestFor('a'), 'ann', 5));
+    await store.transaction((tx) => setTag(tx, id, { tag: 't', digest: digestFor('a'), by: 'ann', at: 5 }));
     const history = await store.read.tags.history(id, tagged('t'), 10);
     assert.deepEqual(
       history.map((interval) => interval.endReason),
@@ -57,9 +70,9 @@ function tagLists({ check }: ContractFixture): void {
     const other = await ensure(store, OTHER);
     await store.transaction(async (tx) => {
       for (const name of ['b', 'B', 'a', '_x', '1', 'gone']) {
-        await tx.tags.set(id, tagged(name), digestFor('a'), 'ann', 2);
+        await setTag(tx, id, { tag: name, digest: digestFor('a'), by: 'ann', at: 2 });
       }
-      await tx.tags.set(other.id, tagged('elsewhere'), digestFor('a'), 'ann', 2);
+      await setTag(tx, other.id, { tag: 'elsewhere', digest: digestFor('a'), by: 'ann', at: 2 });
       await tx.tags.end(id, tagged('gone'), 'ann', 3, 'deleted');
     });
     const list = (after: string | null, limit: number) =>
@@ -75,7 +88,7 @@ function tagLists({ check }: ContractFixture): void {
     for (const text of ['one', 'two']) {
       await put(store, repository, manifestOf(text));
       await store.transaction((tx) =>
-        tx.tags.set(repository.id, tagged('latest'), manifestOf(text).digest, 'ann', 2),
+        setTag(tx, repository.id, { tag: 'latest', digest: manifestOf(text).digest, by: 'ann', at: 2 }),
       );
     }
     const found = await store.read.manifests.getByTag(DEMO, tagged('latest'));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ContractFixture, DEMO, ensure, manifestOf, named, put, tagged } from './fixture.ts';
+import { type ContractFixture, DEMO, ensure, manifestOf, named, put, setTag, tagged } from './fixture.ts';
 
 export function transactionContract(fixture: ContractFixture): void {
   singleTransactions(fixture);
@@ -108,7 +108,7 @@ function repositories({ check }: ContractFixture): void {
     await store.transaction(async (tx) => {
       const repository = await tx.repositories.ensure(DEMO, 'ann', 1);
       await tx.manifests.put(repository.id, manifest, 'ann', 1);
-      await tx.tags.set(repository.id, tagged('latest'), manifest.digest, 'ann', 1);
+      await setTag(tx, repository.id, { tag: 'latest', digest: manifest.digest, by: 'ann', at: 1 });
       assert.equal((await tx.manifests.getByTag(DEMO, tagged('latest')))?.digest, manifest.digest);
     });
   });

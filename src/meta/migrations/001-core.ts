@@ -26,42 +26,50 @@ function repositories({ id, text, integer }: SqlWords): string[] {
 }
 
 // A manifest's bytes are too long for a clustered key; the rows around it are short and live in theirs.
-function manifests({ text, integer, bytes, clustered }: SqlWords): string[] {
+function manifests(words: SqlWords): string[] {
+  const { text, integer, bytes, clustered, partitioned, partitions } = words;
   return [
     `create table manifests (
       repository_id ${integer} not null, digest ${bytes} not null, media_type ${text} not null,
       size_bytes ${integer} not null, artifact_type ${text}, subject ${bytes}, annotations ${text},
       pushed_at ${integer} not null, pushed_by ${text} not null, deleted_at ${integer}, deleted_by ${text},
-      bytes ${bytes} not null, primary key (repository_id, digest))`,
+      bytes ${bytes} not null, primary key (repository_id, digest))${partitioned('repository_id')}`,
+    ...partitions('manifests'),
     'create index manifests_live on manifests (repository_id, digest) where deleted_at is null',
     'create index manifests_subject on manifests (repository_id, subject, digest) where subject is not null',
     `create table manifest_references (
       repository_id ${integer} not null, manifest ${bytes} not null, kind ${text} not null,
       position ${integer} not null, target ${bytes} not null, media_type ${text} not null,
-      size_bytes ${integer} not null, primary key (repository_id, manifest, kind, position))${clustered}`,
+      size_bytes ${integer} not null, primary key (repository_id, manifest, kind, position))${clustered}${partitioned('repository_id')}`,
+    ...partitions('manifest_references'),
     'create index manifest_references_target on manifest_references (repository_id, target, kind, manifest)',
   ];
 }
 
-function tags({ id, text, integer, bytes }: SqlWords): string[] {
+function tags({ idWithin, text, integer, bytes, partitioned, partitions }: SqlWords): string[] {
+  const id = idWithin('repository_id');
   return [
     `create table tags (
-      id ${id}, repository_id ${integer} not null, name ${text} not null, digest ${bytes} not null,
-      started_at ${integer} not null, started_by ${text} not null, ended_at ${integer}, ended_by ${text}, end_reason ${text})`,
+      id ${id.column}, repository_id ${integer} not null, name ${text} not null, digest ${bytes} not null,
+      started_at ${integer} not null, started_by ${text} not null, ended_at ${integer}, ended_by ${text}, end_reason ${text}${id.constraint})${partitioned('repository_id')}`,
+    ...partitions('tags'),
     'create unique index tags_open on tags (repository_id, name) where ended_at is null',
     'create index tags_open_digest on tags (repository_id, digest, name) where ended_at is null',
     'create index tags_history on tags (repository_id, name, id)',
   ];
 }
 
-function blobs({ text, integer, bytes, clustered }: SqlWords): string[] {
+function blobs(words: SqlWords): string[] {
+  const { text, integer, bytes, clustered, partitioned, partitions } = words;
   return [
     `create table blobs (
       digest ${bytes} not null primary key, size_bytes ${integer} not null, location ${text} not null,
-      state ${text} not null, created_at ${integer} not null, touched_at ${integer} not null)${clustered}`,
+      state ${text} not null, created_at ${integer} not null, touched_at ${integer} not null)${clustered}${partitioned('digest')}`,
+    ...partitions('blobs'),
     `create table links (
       repository_id ${integer} not null, digest ${bytes} not null, linked_at ${integer} not null,
-      linked_by ${text} not null, primary key (repository_id, digest))${clustered}`,
+      linked_by ${text} not null, primary key (repository_id, digest))${clustered}${partitioned('repository_id')}`,
+    ...partitions('links'),
     'create index links_digest on links (digest, repository_id)',
   ];
 }

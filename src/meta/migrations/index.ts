@@ -6,12 +6,18 @@ import { referrerDescriptors } from './003-referrer-descriptors.ts';
 export interface SqlWords {
   /** A number given by the database, growing, never given twice; the primary key. */
   readonly id: string;
+  /** Likewise in a table that is partitioned by `column`: what follows the name `id`, and what ends the list of columns. */
+  readonly idWithin: (column: string) => { readonly column: string; readonly constraint: string };
   /** Compared by its bytes. */
   readonly text: string;
   readonly integer: string;
   readonly bytes: string;
   /** Ends the definition of a table whose rows are short enough to live in their key's index. */
   readonly clustered: string;
+  /** Ends the definition of a table that is spread by the hash of a column, where the database does so. */
+  readonly partitioned: (column: string) => string;
+  /** The statements that make the parts of such a table. */
+  readonly partitions: (table: string) => readonly string[];
   /** Columns at the end of an index, however long, that spare a read of the row. */
   readonly carried: (columns: string) => string;
   /** Text as a string of JSON, with its quotes. */
@@ -23,7 +29,16 @@ export interface SqlWords {
 export interface Migration {
   readonly version: number;
   readonly name: string;
+  /**
+   * The oldest schema whose programs may go on beside this one, while nodes are upgraded one after another. Absent: none
+   * older, all nodes have to stop first.
+   */
+  readonly compatibleFrom?: number;
   readonly statements: (words: SqlWords) => readonly string[];
+}
+
+export function compatibleFrom(migration: Migration): number {
+  return migration.compatibleFrom ?? migration.version;
 }
 
 /** In order; one that was released never changes. */

@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely';
+import { type ExpressionBuilder, type Kysely, sql } from 'kysely';
 import type { BlobLocation } from '../../blobs/blob-store.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -176,12 +176,7 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
       .select('digest')
       .where('state', '<>', sql.lit<BlobState>('present'))
       .where('touched_at', '<', Math.max(claimedBefore, markedBefore))
-      .where((eb) =>
-        eb.or([
-          eb('touched_at', '<', claimedBefore).and('state', '=', 'placing'),
-          eb('touched_at', '<', markedBefore).and('state', '=', 'deleting'),
-        ]),
-      )
+      .where((eb) => isAbandoned(eb, query))
       .orderBy('touched_at')
       .orderBy('digest')
       .limit(query.limit)
@@ -192,6 +187,7 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
         .updateTable('blobs')
         .set({ state: 'deleting', touched_at: at })
         .where('digest', 'in', page)
+        .where((eb) => isAbandoned(eb, query))
         .returningAll()
         .execute();
       marked.push(...rows.map(blobFromRow));
@@ -249,6 +245,13 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
       .executeTakeFirst();
     return result.numDeletedRows > 0n;
   }
+}
+
+function isAbandoned(eb: ExpressionBuilder<Database, 'blobs'>, query: contract.AbandonQuery) {
+  return eb.or([
+    eb('touched_at', '<', query.claimedBefore).and('state', '=', 'placing'),
+    eb('touched_at', '<', query.markedBefore).and('state', '=', 'deleting'),
+  ]);
 }
 
 /** Clocks of several processes differ a little: a touch never shortens the grace period. */

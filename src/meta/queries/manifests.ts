@@ -96,7 +96,7 @@ export class ManifestReads implements contract.ManifestReads {
 
   async referrersSize(query: contract.ReferrersQuery): Promise<contract.ReferrersSize> {
     const row = await this.db
-      .selectFrom(this.#referrers(query).as('page'))
+      .selectFrom(referrersPage(this.db, query).as('page'))
       .select((eb) => [
         eb.fn.countAll<number>().as('count'),
         sql<number>`coalesce(sum(octet_length(descriptor)), 0)`.as('bytes'),
@@ -108,7 +108,7 @@ export class ManifestReads implements contract.ManifestReads {
   async referrersText(query: contract.ReferrersQuery): Promise<contract.ReferrersText> {
     // The rows come in the order of the page within, which is that of its index.
     const row = await this.db
-      .selectFrom(this.#referrers(query).as('page'))
+      .selectFrom(referrersPage(this.db, query).as('page'))
       .select([
         sql<string | null>`string_agg(descriptor, ',')`.as('text'),
         sql<Uint8Array | null>`max(digest)`.as('last'),
@@ -174,20 +174,6 @@ export class ManifestReads implements contract.ManifestReads {
     }));
   }
 
-  #referrers(query: contract.ReferrersQuery) {
-    const { artifactType } = query;
-    return this.db
-      .selectFrom('manifests')
-      .select(['digest', 'descriptor'])
-      .where('repository_id', '=', query.repository)
-      .where('subject', '=', digestToBytes(query.subject))
-      .where('digest', '>', afterBytes(query.after))
-      .where('deleted_at', 'is', null)
-      .$if(artifactType !== null, (builder) => builder.where('artifact_type', '=', artifactType))
-      .orderBy('digest')
-      .limit(query.limit);
-  }
-
   #liveReferences(repository: contract.RepositoryId, target: Digest): LiveReferences {
     return this.db
       .selectFrom('manifest_references as r')
@@ -198,6 +184,20 @@ export class ManifestReads implements contract.ManifestReads {
       .where('r.target', '=', digestToBytes(target))
       .where('m.deleted_at', 'is', null);
   }
+}
+
+export function referrersPage(db: Kysely<Database>, query: contract.ReferrersQuery) {
+  const { artifactType } = query;
+  return db
+    .selectFrom('manifests')
+    .select(['digest', 'descriptor'])
+    .where('repository_id', '=', query.repository)
+    .where('subject', '=', digestToBytes(query.subject))
+    .where('digest', '>', afterBytes(query.after))
+    .where('deleted_at', 'is', null)
+    .$if(artifactType !== null, (builder) => builder.where('artifact_type', '=', artifactType))
+    .orderBy('digest')
+    .limit(query.limit);
 }
 
 type Joined = Database & { r: Database['manifest_references']; m: Database['manifests'] };

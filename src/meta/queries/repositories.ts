@@ -53,9 +53,18 @@ export class RepositoryQueries extends RepositoryReads implements contract.Repos
     if (made === null) throw new Error('a repository that was just made is not there');
     return made;
   }
+
+  /** Where one transaction writes at a time, each is alone. */
+  findAlone(name: RepositoryName): Promise<contract.Repository | null> {
+    return this.find(name);
+  }
 }
 
-function repositoryFromRow(row: { id: number; name: string; created_at: number }): contract.Repository {
+export function repositoryFromRow(row: {
+  id: number;
+  name: string;
+  created_at: number;
+}): contract.Repository {
   return {
     id: row.id as contract.RepositoryId,
     name: row.name as RepositoryName,

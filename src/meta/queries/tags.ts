@@ -62,10 +62,16 @@ export class TagReads implements contract.TagReads {
 }
 
 export class TagQueries extends TagReads implements contract.TagWrites {
-  async set(repository: contract.RepositoryId, tag: Tag, digest: Digest, by: string, at: number) {
-    const before = await this.find(repository, tag);
-    if (before === digest) return before;
-    if (before !== null) await this.#close(repository, tag, { by, at, reason: 'moved' });
+  /** Where somebody else has set the tag since, his row is in the way, and the transaction runs again. */
+  async set(
+    repository: contract.RepositoryId,
+    change: contract.TagChange,
+    by: string,
+    at: number,
+  ): Promise<void> {
+    const { tag, before, digest } = change;
+    if (before === digest) return;
+    if (before !== null) await this.#close(repository, tag, { before, by, at, reason: 'moved' });
     await this.db
       .insertInto('tags')
       .values({
@@ -79,7 +85,6 @@ export class TagQueries extends TagReads implements contract.TagWrites {
         end_reason: null,
       })
       .execute();
-    return before;
   }
 
   async end(
@@ -90,20 +95,27 @@ export class TagQueries extends TagReads implements contract.TagWrites {
     reason: 'deleted' | 'manifest_deleted',
   ): Promise<Digest | null> {
     const before = await this.find(repository, tag);
-    if (before !== null) await this.#close(repository, tag, { by, at, reason });
+    if (before !== null) await this.#close(repository, tag, { before, by, at, reason });
     return before;
   }
 
+  /** Of what was found, and nothing else. */
   async #close(
     repository: contract.RepositoryId,
     tag: Tag,
-    end: { readonly by: string; readonly at: number; readonly reason: NonNullable<TagTable['end_reason']> },
+    end: {
+      readonly before: Digest;
+      readonly by: string;
+      readonly at: number;
+      readonly reason: NonNullable<TagTable['end_reason']>;
+    },
   ): Promise<void> {
     await this.db
       .updateTable('tags')
       .set({ ended_at: end.at, ended_by: end.by, end_reason: end.reason })
       .where('repository_id', '=', repository)
       .where('name', '=', tag)
+      .where('digest', '=', digestToBytes(end.before))
       .where('ended_at', 'is', null)
       .execute();
   }

@@ -4,10 +4,13 @@ import type { Connection } from './connection.ts';
 
 export const sqliteWords: SqlWords = {
   id: 'integer primary key autoincrement',
+  idWithin: () => ({ column: 'integer primary key autoincrement', constraint: '' }),
   text: 'text',
   integer: 'integer',
   bytes: 'blob',
   clustered: ' without rowid',
+  partitioned: () => '',
+  partitions: () => [],
   carried: (columns) => `, ${columns}`,
   jsonText: (expression) => `json_quote(${expression})`,
   hex: (expression) => `lower(hex(${expression}))`,

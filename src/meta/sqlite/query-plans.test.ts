@@ -97,7 +97,7 @@ async function everyRead(): Promise<void> {
 
 async function writesThatSearch(): Promise<void> {
   const write = writeGroups(kyselyOver(connection, (run) => run()));
-  await write.tags.set(ID, tagged('t'), DIGEST, 'a', 1);
+  await write.tags.set(ID, { tag: tagged('t'), before: digestFor('b'), digest: DIGEST }, 'a', 1);
   await write.tags.end(ID, tagged('t'), 'a', 1, 'deleted');
   await write.manifests.delete(ID, DIGEST, 'a', 1);
   await write.blobs.touch(DIGEST, 1);

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { BlobLocation } from '../../blobs/blob-store.ts';
 import { Unavailable } from '../../std/unavailable.ts';
-import { DEMO, digestFor, tagged } from '../contract/fixture.ts';
+import { DEMO, digestFor, setTag } from '../contract/fixture.ts';
 import { BackupExists, LedgerCorrupt, LedgerNotWritable, LedgerTooNew, LedgerTooOld } from '../errors.ts';
 import { acquireInstanceLock } from './instance-lock.ts';
 import { openSqliteMetaStore } from './sqlite-meta-store.ts';
@@ -84,7 +84,7 @@ test('transaction, many durable ones at once, share few syncs', async () => {
   const { id } = await store.transaction((tx) => tx.repositories.ensure(DEMO, 'ann', 1));
   const before = store.stats();
   const all = Array.from({ length: 200 }, (_, index) =>
-    store.transaction((tx) => tx.tags.set(id, tagged(`t${index}`), digestFor('a'), 'ann', 1)),
+    store.transaction((tx) => setTag(tx, id, { tag: `t${index}`, digest: digestFor('a'), by: 'ann', at: 1 })),
   );
   await Promise.all(all);
   const { waits, syncs } = store.stats();

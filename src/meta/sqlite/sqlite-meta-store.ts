@@ -4,6 +4,7 @@ import { Unavailable } from '../../std/unavailable.ts';
 import type { Metrics } from '../../telemetry/telemetry.ts';
 import { LedgerCorrupt, LedgerError, LedgerNotWritable } from '../errors.ts';
 import type { MetaReads, MetaStore, MetaTransaction, TransactionOptions } from '../meta-store.ts';
+import { runEffect } from '../run-effect.ts';
 import { backUp, makePrivateFile, syncFile } from './backup.ts';
 import { type Connection, openReader, openWriter } from './connection.ts';
 import { type Around, kyselyOver } from './dialect.ts';
@@ -248,14 +249,5 @@ class Store implements SqliteMetaStore {
       outcome,
       (performance.now() - start) / 1000,
     );
-  }
-}
-
-/** What was committed stays so, whatever an effect does. */
-function runEffect(effect: () => void): void {
-  try {
-    effect();
-  } catch (error) {
-    process.emitWarning(`an effect after a commit failed: ${String(error)}`);
   }
 }
