@@ -1,4 +1,5 @@
 import type { Kysely } from 'kysely';
+import { LRUCache } from 'lru-cache';
 import type { BlobLocation, UploadId } from '../../blobs/blob-store.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -22,25 +23,29 @@ import type { BlobTable, Database, UploadTable, UserTable } from '../schema.ts';
 import type { Run } from './dialect.ts';
 import { referrersText } from './groups.ts';
 
-/** What every pull asks. Written by hand: building a query costs about what the database needs to answer it. */
+/**
+ * What every pull asks. Written by hand: building a query costs about what the database needs to answer it. The number of the
+ * repository is a parameter, so that the planner sees one part of each table; through a join it would plan for all of them,
+ * each time.
+ */
 const statements = {
+  repository: 'select id from repositories where name = $1',
   manifestByTag: `select m.digest, m.media_type, m.size_bytes, m.bytes
-    from repositories r
-    join tags t on t.repository_id = r.id and t.name = $2 and t.ended_at is null
-    join manifests m on m.repository_id = r.id and m.digest = t.digest
-    where r.name = $1 and m.deleted_at is null`,
-  manifestByDigest: `select m.digest, m.media_type, m.size_bytes, m.bytes
-    from repositories r
-    join manifests m on m.repository_id = r.id and m.digest = $2
-    where r.name = $1 and m.deleted_at is null`,
+    from tags t
+    join manifests m on m.repository_id = $1 and m.digest = t.digest
+    where t.repository_id = $1 and t.name = $2 and t.ended_at is null and m.deleted_at is null`,
+  manifestByDigest: `select digest, media_type, size_bytes, bytes from manifests
+    where repository_id = $1 and digest = $2 and deleted_at is null`,
   linkedBlob: `select b.size_bytes, b.location, b.touched_at
-    from repositories r
-    join links l on l.repository_id = r.id and l.digest = $2
+    from links l
     join blobs b on b.digest = $2
-    where r.name = $1 and b.state = 'present'`,
+    where l.repository_id = $1 and l.digest = $2 and b.state = 'present'`,
   user: 'select name, password_hash, administrator, changed_at from users where name = $1',
   upload: 'select * from uploads where id = $1',
 } as const;
+
+/** Names whose numbers a process remembers. */
+const repositoriesKnownMax = 100_000;
 
 type One = <Row>(sql: string, ...parameters: readonly unknown[]) => Promise<Row | null>;
 type BlobRow = Pick<BlobTable, 'size_bytes' | 'location' | 'touched_at'>;
@@ -58,30 +63,57 @@ export function hotReadGroups(db: Kysely<Database>, run: Run): MetaReads {
     const { rows } = await run(sql, parameters);
     return (rows[0] as Row | undefined) ?? null;
   };
+  const within = new Within(one);
   return {
     ...readGroups(db),
-    manifests: new HotManifests(db, one),
-    blobs: new HotBlobs(db, one),
+    manifests: new HotManifests(db, within),
+    blobs: new HotBlobs(db, within),
     access: new HotAccess(db, one),
     uploads: new HotUploads(db, one),
   };
 }
 
-class HotManifests extends ManifestReads {
+/** Asks within a repository by its name. */
+class Within {
   readonly #one: One;
+  /** A name keeps its number for as long as it is there. */
+  readonly #ids = new LRUCache<RepositoryName, number>({ max: repositoriesKnownMax });
 
-  constructor(db: Kysely<Database>, one: One) {
-    super(db);
+  constructor(one: One) {
     this.#one = one;
   }
 
+  async ask<Row>(sql: string, repository: RepositoryName, ...rest: readonly unknown[]): Promise<Row | null> {
+    const known = this.#ids.get(repository);
+    if (known !== undefined) {
+      const row = await this.#one<Row>(sql, known, ...rest);
+      if (row !== null) return row;
+    }
+    // Absent, or the repository has gone and come back under another number.
+    const found = await this.#one<{ readonly id: number }>(statements.repository, repository);
+    if (found === null || found.id === known) return null;
+    this.#ids.set(repository, found.id);
+    return this.#one<Row>(sql, found.id, ...rest);
+  }
+}
+
+class HotManifests extends ManifestReads {
+  readonly #within: Within;
+
+  constructor(db: Kysely<Database>, within: Within) {
+    super(db);
+    this.#within = within;
+  }
+
   override async getByTag(repository: RepositoryName, tag: Tag): Promise<StoredManifest | null> {
-    return manifestFromRow(await this.#one<ManifestRow>(statements.manifestByTag, repository, tag));
+    return manifestFromRow(await this.#within.ask<ManifestRow>(statements.manifestByTag, repository, tag));
   }
 
   override async getByDigest(repository: RepositoryName, digest: Digest): Promise<StoredManifest | null> {
     const bytes = digestToBytes(digest);
-    return manifestFromRow(await this.#one<ManifestRow>(statements.manifestByDigest, repository, bytes));
+    return manifestFromRow(
+      await this.#within.ask<ManifestRow>(statements.manifestByDigest, repository, bytes),
+    );
   }
 
   override referrersText(query: ReferrersQuery): Promise<ReferrersText> {
@@ -90,16 +122,16 @@ class HotManifests extends ManifestReads {
 }
 
 class HotBlobs extends BlobReads {
-  readonly #one: One;
+  readonly #within: Within;
 
-  constructor(db: Kysely<Database>, one: One) {
+  constructor(db: Kysely<Database>, within: Within) {
     super(db);
-    this.#one = one;
+    this.#within = within;
   }
 
   override async findLinked(repository: RepositoryName, digest: Digest): Promise<LinkedBlob | null> {
     const bytes = digestToBytes(digest);
-    const row = await this.#one<BlobRow>(statements.linkedBlob, repository, bytes);
+    const row = await this.#within.ask<BlobRow>(statements.linkedBlob, repository, bytes);
     if (row === null) return null;
     const location = row.location as BlobLocation;
     return { digest, sizeBytes: row.size_bytes, location, touchedAt: row.touched_at };
