@@ -110,7 +110,8 @@ function tagsAtOnce({ check }: ContractFixture): void {
       store.transaction(async (tx) => {
         await tx.repositories.ensure(DEMO, 'ann', 1);
         if ((await tx.tags.find(repository.id, tagged('v1'))) !== null) return false;
-        await setTag(tx, repository.id, { tag: 'v1', digest: digestFor(`m${index}`), by: 'ann', at: 1 });
+        const change = { tag: tagged('v1'), before: null, digest: digestFor(`m${index}`) };
+        await tx.tags.set(repository.id, change, 'ann', 1);
         return true;
       }, CONCURRENT),
     );
