@@ -29,6 +29,12 @@ export const SUITES: readonly Suite[] = [
   { name: 'v2', files: ['test/v2/*.test.ts'], needs: [], concurrency: 2 },
   { name: 'guard', files: ['test/guard/*.test.ts'], needs: [], concurrency: 2 },
   {
+    name: 'services',
+    files: ['test/services/*.test.ts'],
+    needs: ['postgres', 'initdb', 'pg_basebackup', 'pgbouncer', 'minio', 'versitygw'],
+    concurrency: 1,
+  },
+  {
     name: 'stores',
     files: ['src/meta/postgres/*.test.ts', 'src/blobs/s3/*.test.ts'],
     needs: ['postgres', 'initdb', 'pgbouncer', 'minio', 'versitygw'],

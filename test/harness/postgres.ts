@@ -12,8 +12,8 @@ import { freePort } from './free-port.ts';
 export interface Postgres {
   readonly port: number;
   readonly directory: string;
-  /** A new, empty database. */
-  createDatabase(): Promise<string>;
+  /** A new database: empty, or a copy of the one at `template`, to which nobody may be connected meanwhile. */
+  createDatabase(options?: { readonly template?: string }): Promise<string>;
   /** The address of one that is there. */
   url(database: string): string;
   /** SIGKILL to every process of it: as if the machine had lost it. */
@@ -56,6 +56,18 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   return server;
 }
 
+/** A streaming replica of this server: it replays what the primary has committed, a moment later, and can only be read. */
+export async function startReplica(
+  primary: Pick<Postgres, 'port'>,
+  options: Pick<PostgresOptions, 'settings'> = {},
+): Promise<Postgres> {
+  const directory = mkdtempSync(join(tmpdir(), 'drift-replica-'));
+  const url = `postgres://${SUPERUSER}@127.0.0.1:${primary.port}/postgres`;
+  const copy = ['-D', directory, '-d', url, '--write-recovery-conf', '--checkpoint=fast', '--no-sync'];
+  execFileSync(requireTool('pg_basebackup'), copy, { stdio: 'ignore' });
+  return startPostgres({ ...options, directory });
+}
+
 class Server implements Postgres {
   readonly port: number;
   readonly directory: string;
@@ -81,9 +93,10 @@ class Server implements Postgres {
     return `postgres://${SUPERUSER}@127.0.0.1:${this.port}/${database}`;
   }
 
-  async createDatabase(): Promise<string> {
+  async createDatabase(options: { readonly template?: string } = {}): Promise<string> {
     const name = `drift_${randomBytes(6).toString('hex')}`;
-    await this.#ask(`create database ${name}`);
+    const template = options.template === undefined ? null : new URL(options.template).pathname.slice(1);
+    await this.#ask(`create database ${name}${template === null ? '' : ` template ${template}`}`);
     return this.url(name);
   }
 
@@ -169,10 +182,10 @@ class Server implements Postgres {
   }
 }
 
+/** As the server's user, and not beyond the life of this process. */
 function asServer(): string[] {
-  return userInfo().uid === 0
-    ? ['setpriv', `--reuid=${SERVER_USER}`, '--regid=nogroup', '--clear-groups', '--']
-    : [];
+  const user = [`--reuid=${SERVER_USER}`, '--regid=nogroup', '--clear-groups'];
+  return ['setpriv', '--pdeathsig=KILL', ...(userInfo().uid === 0 ? user : []), '--'];
 }
 
 /** Gives a directory to the user that the server runs as. */

@@ -1,0 +1,89 @@
+import { chownSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { requireTool } from '../../scripts/tools.ts';
+import { freePort } from './free-port.ts';
+import { type Postgres, SUPERUSER } from './postgres.ts';
+import { Service } from './service.ts';
+
+/** PgBouncer in transaction mode: each transaction may get another connection. */
+export interface PgBouncer extends AsyncDisposable {
+  readonly port: number;
+  /** The address of this PostgreSQL's database through the pooler. */
+  url(database: string): string;
+  /** The address that `direct` (of the PostgreSQL behind) has through the pooler. */
+  through(direct: string): string;
+  kill(): Promise<void>;
+  stop(): Promise<void>;
+  start(): Promise<void>;
+}
+
+/** Fewer than any test has callers, so that connections do change hands. */
+export const SERVER_CONNECTIONS = 8;
+const CLIENT_CONNECTIONS_MAX = 500;
+/** The pooler refuses to run as root. */
+const POOLER_USER = 'nobody';
+const NOBODY_ID = 65_534;
+
+export async function startPgBouncer(target: Pick<Postgres, 'port'>): Promise<PgBouncer> {
+  const port = await freePort();
+  const url = (database: string): string => `postgres://${SUPERUSER}@127.0.0.1:${port}/${database}`;
+  const service = new Service({
+    name: 'pgbouncer',
+    command: (home) => {
+      const file = join(home, 'pgbouncer.ini');
+      writeFileSync(file, settings({ port, target: target.port, home }));
+      const asRoot = userInfo().uid === 0;
+      if (asRoot) chownSync(home, NOBODY_ID, NOBODY_ID);
+      return [requireTool('pgbouncer'), ...(asRoot ? ['-u', POOLER_USER] : []), file];
+    },
+    answers: () => answers(url('postgres')),
+  });
+  await service.start();
+  return {
+    port,
+    url,
+    through: (direct) => {
+      const address = new URL(direct);
+      address.port = String(port);
+      return address.href;
+    },
+    kill: () => service.kill(),
+    stop: () => service.stop(),
+    start: () => service.start(),
+    [Symbol.asyncDispose]: () => service[Symbol.asyncDispose](),
+  };
+}
+
+function settings(options: {
+  readonly port: number;
+  readonly target: number;
+  readonly home: string;
+}): string {
+  return [
+    '[databases]',
+    `* = host=127.0.0.1 port=${options.target} user=${SUPERUSER}`,
+    '[pgbouncer]',
+    'listen_addr = 127.0.0.1',
+    `listen_port = ${options.port}`,
+    `unix_socket_dir = ${options.home}`,
+    'auth_type = any',
+
+    'pool_mode = transaction',
+    `default_pool_size = ${SERVER_CONNECTIONS}`,
+    `max_client_conn = ${CLIENT_CONNECTIONS_MAX}`,
+  ].join('\n');
+}
+
+async function answers(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url });
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    await client.query('select 1');
+    return true;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}

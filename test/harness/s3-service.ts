@@ -1,0 +1,62 @@
+import { randomBytes } from 'node:crypto';
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import type { Service } from './service.ts';
+
+/** An S3 server on loopback. Path style, plain HTTP, the region `us-east-1`. */
+export interface S3Service extends AsyncDisposable {
+  /** `http://127.0.0.1:PORT`. */
+  readonly endpoint: string;
+  readonly region: string;
+  readonly accessKey: string;
+  readonly secretKey: string;
+  /** Makes an empty bucket, by default with a name that nobody has; resolves with the name. */
+  createBucket(name?: string): Promise<string>;
+  /** A client that looks at the service from beside the registry. The caller destroys it. */
+  openClient(): S3Client;
+  /** SIGKILL; `start` brings it back with the same data at the same address. */
+  kill(): Promise<void>;
+  stop(): Promise<void>;
+  start(): Promise<void>;
+  /** Until `resume` it takes connections and answers none. */
+  pause(): Promise<void>;
+  resume(): void;
+}
+
+export const S3_REGION = 'us-east-1';
+export const S3_ACCESS_KEY = 'drift-tests';
+export const S3_SECRET_KEY = 'drift-tests-secret';
+
+/** The service, started, as an S3 server at this port. */
+export async function startS3Service(service: Service, port: number): Promise<S3Service> {
+  await service.start();
+  const endpoint = `http://127.0.0.1:${port}`;
+  const openClient = (): S3Client =>
+    new S3Client({
+      endpoint,
+      region: S3_REGION,
+      forcePathStyle: true,
+      credentials: { accessKeyId: S3_ACCESS_KEY, secretAccessKey: S3_SECRET_KEY },
+    });
+  return {
+    endpoint,
+    region: S3_REGION,
+    accessKey: S3_ACCESS_KEY,
+    secretKey: S3_SECRET_KEY,
+    openClient,
+    createBucket: async (name = `drift-${randomBytes(6).toString('hex')}`) => {
+      const client = openClient();
+      try {
+        await client.send(new CreateBucketCommand({ Bucket: name }));
+      } finally {
+        client.destroy();
+      }
+      return name;
+    },
+    kill: () => service.kill(),
+    stop: () => service.stop(),
+    start: () => service.start(),
+    pause: () => service.pause(),
+    resume: () => service.resume(),
+    [Symbol.asyncDispose]: () => service[Symbol.asyncDispose](),
+  };
+}
