@@ -56,8 +56,10 @@ export class Pool {
       keepAlive: true,
       types: { getTypeParser },
     });
-    // An idle connection that breaks is replaced when it is needed; without a listener it would end the process.
+    // A connection that breaks is replaced when it is needed, and its statement fails; without listeners for what the
+    // database says beside that, an idle one or one in a transaction would end the process.
     this.#pool.on('error', () => {});
+    this.#pool.on('connect', (client) => client.on('error', () => {}));
   }
 
   /** Connections that are open, and callers that wait for one. */

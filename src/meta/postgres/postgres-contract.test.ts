@@ -1,22 +1,22 @@
 import { after, before } from 'node:test';
+import { type PgBouncer, startPgBouncer } from '../../../test/harness/pgbouncer.ts';
 import { type Postgres, startPostgres } from '../../../test/harness/postgres.ts';
 import { metaStoreContract } from '../contract.ts';
-import { openPostgresMetaStore } from './postgres-meta-store.ts';
+import { openTestStore } from './open-test-store.ts';
 
 let postgres: Postgres;
+let pgbouncer: PgBouncer;
 before(async () => {
   postgres = await startPostgres({ durable: false });
+  pgbouncer = await startPgBouncer(postgres);
 });
-after(() => postgres[Symbol.asyncDispose]());
+after(async () => {
+  await pgbouncer[Symbol.asyncDispose]();
+  await postgres[Symbol.asyncDispose]();
+});
 
-metaStoreContract('postgres', async () =>
-  openPostgresMetaStore({
-    url: await postgres.createDatabase(),
-    mode: 'migrate',
-    partitions: 4,
-    connectionsMax: 10,
-    waitingMax: 500,
-    connectMillisMax: 5_000,
-    queryMillisMax: 30_000,
-  }),
+metaStoreContract('postgres', async () => openTestStore(await postgres.createDatabase()));
+
+metaStoreContract('postgres behind PgBouncer', async () =>
+  openTestStore(pgbouncer.through(await postgres.createDatabase())),
 );

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import pg from 'pg';
+import { type Postgres, startPostgres } from '../../../test/harness/postgres.ts';
+import { Unavailable } from '../../std/unavailable.ts';
+import { DEMO, digestFor, ensure } from '../contract/fixture.ts';
+import { LedgerError, LedgerTooNew, LedgerTooOld } from '../errors.ts';
+import type { MetaStore } from '../meta-store.ts';
+import { schemaVersion } from '../migrations/index.ts';
+import { openTestStore } from './open-test-store.ts';
+
+/** Far below any limit of the pool: what is known to be away is not waited for. */
+const AT_ONCE_MILLISECONDS = 400;
+
+let postgres: Postgres;
+before(async () => {
+  postgres = await startPostgres();
+});
+after(() => postgres[Symbol.asyncDispose]());
+
+async function ask(url: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(sql);
+  await client.end();
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof Unavailable && error.retryable && error.part === 'meta store';
+}
+
+async function recovered(store: MetaStore): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    try {
+      await ensure(store);
+      return;
+    } catch (error) {
+      if (!isAway(error) || Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+test('a database, killed and started again, is away at once and back without a restart', async () => {
+  const store = await openTestStore(await postgres.createDatabase());
+  await ensure(store);
+  await postgres.kill();
+  await assert.rejects(store.read.repositories.find(DEMO), isAway);
+  const start = performance.now();
+  for (let request = 0; request < 50; request += 1) {
+    await assert.rejects(store.read.repositories.find(DEMO), isAway);
+    await assert.rejects(ensure(store), isAway);
+  }
+  assert.ok(performance.now() - start < 50 * AT_ONCE_MILLISECONDS);
+  await postgres.start();
+  await recovered(store);
+  assert.equal((await store.read.repositories.find(DEMO))?.name, DEMO);
+  await store.close();
+});
+
+test('a transaction, whose connection ends in the middle, fails and leaves nothing', async () => {
+  const url = await postgres.createDatabase();
+  const store = await openTestStore(url);
+  const broken = store.transaction(async (tx) => {
+    await tx.access.putSetting('half', 'done');
+    await ask(
+      url,
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+    );
+    await tx.access.putSetting('other half', 'done');
+  });
+  await assert.rejects(broken, isAway);
+  assert.equal(await store.read.access.setting('half'), null);
+  await store.close();
+});
+
+test('a transaction, of more callers than there are connections and places to wait, is refused', async () => {
+  const store = await openTestStore(await postgres.createDatabase(), { connectionsMax: 1, waitingMax: 2 });
+  const holds = Promise.withResolvers<void>();
+  const goesOn = Promise.withResolvers<void>();
+  const holding = store.transaction(async () => {
+    holds.resolve();
+    await goesOn.promise;
+  });
+  await holds.promise;
+  const others = Array.from({ length: 8 }, () => store.read.access.setting('a'));
+  const refused = await Promise.race([
+    Promise.allSettled(others.slice(2)),
+    new Promise<never>((_, reject) => setTimeout(() => reject(new Error('they wait')), 1_500)),
+  ]);
+  assert.deepEqual(new Set(refused.map(({ status }) => status)), new Set(['rejected']));
+  goesOn.resolve();
+  await holding;
+  assert.equal(await others[0], null);
+  await store.close();
+});
+
+test('open, a schema of a newer program, is refused unless that says we may go on beside it', async () => {
+  const url = await postgres.createDatabase();
+  await (await openTestStore(url)).close();
+  const newer = (compatibleFrom: number) =>
+    `delete from schema_migrations where version > ${schemaVersion};
+     insert into schema_migrations values (${schemaVersion + 1}, 'later', 1, ${compatibleFrom})`;
+  await ask(url, newer(schemaVersion));
+  for (const mode of ['serve', 'migrate', 'read'] as const)
+    await (await openTestStore(url, { mode })).close();
+  await ask(url, newer(schemaVersion + 1));
+  for (const mode of ['serve', 'migrate', 'read'] as const) {
+    await assert.rejects(openTestStore(url, { mode }), LedgerTooNew);
+  }
+});
+
+test('open, without a schema and not to migrate, says so; with other partitions too', async () => {
+  const url = await postgres.createDatabase();
+  await assert.rejects(openTestStore(url, { mode: 'serve' }), LedgerTooOld);
+  await (await openTestStore(url)).close();
+  await assert.rejects(
+    openTestStore(url, { partitions: 8 }),
+    (error) => error instanceof LedgerError && /made with 4 partitions/.test(error.message),
+  );
+});
+
+test('open, by many at once on an empty database, migrates once', async () => {
+  const url = await postgres.createDatabase();
+  const stores = await Promise.all(Array.from({ length: 6 }, () => openTestStore(url)));
+  for (const store of stores) await recovered(store);
+  for (const store of stores) await store.close();
+});
+
+test('a password, in the address, stands in no error', async () => {
+  const url = new URL(await postgres.createDatabase());
+  url.password = 'top-secret';
+  await assert.rejects(
+    openTestStore(url.href, { mode: 'serve' }),
+    (error) => error instanceof LedgerTooOld && !error.message.includes('top-secret'),
+  );
+});
+
+test('reads, of a repository under its name, find what was made after they first missed it', async () => {
+  const store = await openTestStore(await postgres.createDatabase());
+  assert.equal(await store.read.blobs.findLinked(DEMO, digestFor('a')), null);
+  await ensure(store);
+  assert.equal(await store.read.blobs.findLinked(DEMO, digestFor('a')), null);
+  await store.close();
+});
