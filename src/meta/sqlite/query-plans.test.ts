@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
-import type { UploadId } from '../../blobs/blob-store.ts';
 import { ByteCache } from '../../std/byte-cache.ts';
-import { DEMO, digestFor, manifestOf, tagged, uploadOf } from '../contract/fixture.ts';
+import { everyRead, everyWriteThatSearches, FEW_ROWS } from '../contract/every-query.ts';
+import { DEMO } from '../contract/fixture.ts';
 import type { RepositoryId } from '../meta-store.ts';
 import { writeGroups } from '../queries/groups.ts';
 import { type Answer, Connection } from './connection.ts';
@@ -22,15 +22,7 @@ class RecordingConnection extends Connection {
   }
 }
 
-/** Few rows by nature (valid keys, copies of one blob, people, open uploads), said where they are written. */
-const small = [
-  /from "signing_keys".*order by/,
-  /from "links".*order by "r"."name"/,
-  /select count\(\*\) as "count" from "/,
-];
-const ID = 1 as RepositoryId;
-const DIGEST = digestFor('a');
-const HASH = new Uint8Array([1]);
+const REPOSITORY = { id: 1 as RepositoryId, name: DEMO, createdAt: 1 };
 
 let connection: RecordingConnection;
 
@@ -47,7 +39,7 @@ function plan(sql: string): string[] {
   return rows.map((row) => String(row['detail']));
 }
 
-async function everyRead(): Promise<void> {
+async function askEverything(): Promise<void> {
   const plain: Around = (run) => run();
   const read = hotReadGroups(kyselyOver(connection, plain), {
     connection,
@@ -55,75 +47,20 @@ async function everyRead(): Promise<void> {
     manifestBytes: new ByteCache({ bytesMax: 0, entryBytesMax: 0 }),
     memory: new UnchangedMemory(WalIndex.of(':memory:')),
   });
-  const scanned = { ...manifestOf('m'), repositoryId: ID, repository: DEMO, live: true };
-  await read.repositories.find(DEMO);
-  await read.repositories.list({ after: 'a', limit: 9 });
-  await read.manifests.getByTag(DEMO, tagged('t'));
-  await read.manifests.getByDigest(DEMO, DIGEST);
-  await read.manifests.state(ID, DIGEST);
-  await read.manifests.liveAmong(ID, [DIGEST, digestFor('b')]);
-  await read.manifests.references(ID, DIGEST);
-  const referrers = { repository: ID, subject: DIGEST, after: DIGEST, limit: 9 };
-  for (const artifactType of [null, 'a']) {
-    await read.manifests.referrersSize({ ...referrers, artifactType });
-    await read.manifests.referrersText({ ...referrers, artifactType });
-  }
-  await read.manifests.referencedBy(ID, DIGEST);
-  await read.manifests.parents({ repository: ID, target: DIGEST, after: DIGEST, limit: 9 });
-  await read.manifests.scan(scanned, 9);
-  await read.tags.find(ID, tagged('t'));
-  await read.tags.list({ repository: ID, after: 'a', limit: 9 });
-  await read.tags.onManifest(ID, DIGEST);
-  await read.tags.history(ID, tagged('t'), 9);
-  await read.blobs.findLinked(DEMO, DIGEST);
-  await read.blobs.find(DIGEST);
-  await read.blobs.linkedAmong(ID, [DIGEST, digestFor('b')]);
-  await read.blobs.repositoriesLinking(DIGEST, 'a', 9);
-  await read.blobs.scan(DIGEST, 9);
-  await read.blobs.scanLinks({ repositoryId: ID, repository: DEMO, digest: DIGEST, blobState: null }, 9);
-  await read.uploads.find('a' as UploadId);
-  await read.uploads.expired(1, 9);
-  await read.uploads.known(['a' as UploadId, 'b' as UploadId]);
-  await read.uploads.count();
-  await read.access.user('a');
-  await read.access.countUsers();
-  await read.access.refreshToken(HASH);
-  await read.access.signingKeys(1);
-  await read.access.loginFailures(['a', 'b'], 1);
-  await read.access.setting('a');
-  await read.queues.reviews({ dueBefore: null, limit: 9 });
-  await read.queues.events({ afterId: 1, limit: 9 });
+  await everyRead(read, REPOSITORY);
 }
 
-async function writesThatSearch(): Promise<void> {
+async function askToWrite(): Promise<void> {
   const write = writeGroups(kyselyOver(connection, (run) => run()));
-  await write.tags.set(ID, { tag: tagged('t'), before: digestFor('b'), digest: DIGEST }, 'a', 1);
-  await write.tags.end(ID, tagged('t'), 'a', 1, 'deleted');
-  await write.manifests.delete(ID, DIGEST, 'a', 1);
-  await write.blobs.touch(DIGEST, 1);
-  await write.blobs.abandon({ claimedBefore: 1, markedBefore: 2, at: 3, limit: 9 });
-  await write.blobs.forget(DIGEST);
-  await write.blobs.touchAmong([DIGEST, digestFor('b')], 1);
-  await write.blobs.unlink(ID, DIGEST);
-  await write.uploads.insert(uploadOf('a'));
-  await write.uploads.acquire('a' as UploadId, 'x', 5, 1);
-  await write.uploads.release('a' as UploadId, 'x', {
-    offsetBytes: 1,
-    digestSoFar: null,
-    hashedInRun: null,
-    expiresAt: 1,
-  });
-  await write.uploads.delete('a' as UploadId, 'x');
-  await write.access.expire(1, 9);
-  await write.leases.take('a', 'b', 2, 1);
+  await everyWriteThatSearches(write, REPOSITORY);
 }
 
 test('queries, every read and every write that searches, neither scan a table nor sort', async () => {
-  await everyRead();
-  await writesThatSearch();
+  await askEverything();
+  await askToWrite();
   const bad: string[] = [];
   for (const sql of connection.statements) {
-    if (small.some((known) => known.test(sql))) continue;
+    if (FEW_ROWS.some((known) => known.test(sql))) continue;
     for (const step of plan(sql)) {
       // A page, found through an index and limited, is added up.
       if (/^SCAN (?!CONSTANT ROW|page$)|TEMP B-TREE/.test(step)) bad.push(`${step}: ${sql}`);
@@ -134,7 +71,7 @@ test('queries, every read and every write that searches, neither scan a table no
 });
 
 test('queries, a page of referrers, reads its index and no row', async () => {
-  await everyRead();
+  await askEverything();
   const pages = [...connection.statements].filter((sql) => sql.includes('as "page"'));
   assert.equal(pages.length, 4);
   for (const sql of pages) {
