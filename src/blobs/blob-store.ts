@@ -50,6 +50,17 @@ export interface FreeSpace {
   readonly totalBytes: number;
 }
 
+/** Work that a store leaves for later. One process of each machine does it, again and again. */
+export interface Upkeep {
+  /** A name for logs, of words with hyphens. */
+  readonly name: string;
+  readonly intervalSeconds: number;
+  /** Whether it is done once more while the program ends, for as long as that may take. */
+  readonly atEnd: boolean;
+  /** What it did, in numbers; null when there was nothing to do. Ends soon after the signal aborts. */
+  run(signal: AbortSignal): Promise<Readonly<Record<string, number>> | null>;
+}
+
 /** An address at which a client may fetch the blob itself for a short time. */
 export type Presign = (request: {
   readonly location: BlobLocation;
@@ -63,7 +74,7 @@ export type Presign = (request: {
  * service throw `Unavailable`; a missing thing is `null` (or no effect, for `discard` and `delete`).
  */
 export interface BlobStore {
-  /** For logs and metrics: `fs`, `memory`, `s3`. */
+  /** For logs and metrics: `fs`, `memory`, `s3`, `tiered`. */
   readonly driver: string;
 
   /**
@@ -108,8 +119,18 @@ export interface BlobStore {
    */
   withdraw(uploadId: UploadId): Promise<void>;
 
-  /** Opens a blob for reading, whole when `range` is null. `null` when there is none. Aborting the signal ends the body. */
-  open(location: BlobLocation, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null>;
+  /**
+   * Opens a blob for reading, whole when `range` is null. `null` when there is none. Aborting the signal ends the body.
+   *
+   * Who says what the `digest` of the bytes is serves them: a store with copies of what it keeps may answer with one, and
+   * checks by the digest what it copies. Who does not say it asks what the store itself keeps: no copy answers for that.
+   */
+  open(
+    location: BlobLocation,
+    range: ByteRange | null,
+    signal: AbortSignal,
+    digest?: Digest,
+  ): Promise<BlobBody | null>;
 
   stat(location: BlobLocation): Promise<StoredBlob | null>;
 
@@ -136,6 +157,8 @@ export interface BlobStore {
   readonly space: (() => Promise<FreeSpace>) | null;
   /** Capability: direct download addresses. */
   readonly presign: Presign | null;
+  /** Capability: what is to be done again and again; nothing where it is empty. */
+  readonly upkeep: readonly Upkeep[];
 
   close(): Promise<void>;
 }

@@ -46,8 +46,8 @@ export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperatio
     commit: (uploadId, digest, sizeBytes) => time('commit', () => store.commit(uploadId, digest, sizeBytes)),
     discard: (uploadId) => time('discard', () => store.discard(uploadId)),
     withdraw: (uploadId) => time('withdraw', () => store.withdraw(uploadId)),
-    open: async (location, range, signal) =>
-      timeBody(await time('open', () => store.open(location, range, signal))),
+    open: async (location, range, signal, digest) =>
+      timeBody(await time('open', () => store.open(location, range, signal, digest))),
     stat: (location) => time('stat', () => store.stat(location)),
     locate: (uploadId, digest) => store.locate(uploadId, digest),
     delete: (location) => time('delete', () => store.delete(location)),
@@ -56,6 +56,7 @@ export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperatio
     probe: (signal) => time('probe', () => store.probe(signal)),
     space: space === null ? null : () => time('space', () => space()),
     presign: presign === null ? null : (request) => time('presign', () => presign(request)),
+    upkeep: store.upkeep,
     close: () => store.close(),
   };
 }

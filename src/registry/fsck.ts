@@ -86,6 +86,7 @@ async function* checkBlob(deps: FsckDeps, row: StoredBlobRow, options: FsckOptio
 }
 
 async function rehash(deps: FsckDeps, row: StoredBlobRow, signal: AbortSignal): Promise<Digest | null> {
+  // Without the digest: it is what the store itself keeps that is looked at.
   const body = await deps.blobs.open(row.location, null, signal);
   if (body === null) return null;
   try {

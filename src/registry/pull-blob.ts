@@ -74,7 +74,8 @@ async function openStored(
   signal: AbortSignal,
 ): Promise<BlobBody> {
   const body =
-    (await deps.blobs.open(blob.location, range, signal)) ?? (await openMoved(deps, blob, range, signal));
+    (await deps.blobs.open(blob.location, range, signal, blob.digest)) ??
+    (await openMoved(deps, blob, range, signal));
   if (body === null) throw damaged(blob, 'its bytes are missing');
   if (body.sizeBytes === blob.sizeBytes) return body;
   await body.close();
@@ -90,7 +91,7 @@ async function openMoved(
 ): Promise<BlobBody | null> {
   const row = await deps.meta.read.blobs.find(blob.digest);
   if (row === null || row.state !== 'present' || row.location === blob.location) return null;
-  return deps.blobs.open(row.location, range, signal);
+  return deps.blobs.open(row.location, range, signal, row.digest);
 }
 
 async function readWhole(body: BlobBody): Promise<Uint8Array> {

@@ -56,6 +56,7 @@ interface OpenedFile {
 class FsBlobStore implements BlobStore {
   readonly driver = 'fs';
   readonly presign = null;
+  readonly upkeep = [];
   readonly space = (): Promise<FreeSpace> => this.#space();
   readonly #files: FileOperations;
   readonly #directories: Directories;

@@ -33,6 +33,7 @@ export async function openMemoryBlobStore(options: { readonly bytesMax: number }
 class MemoryBlobStore implements BlobStore {
   readonly driver = 'memory';
   readonly presign = null;
+  readonly upkeep = [];
   readonly space = (): Promise<FreeSpace> =>
     Promise.resolve({ freeBytes: this.#bytesMax - this.#bytesHeld, totalBytes: this.#bytesMax });
   readonly #bytesMax: number;
