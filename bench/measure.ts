@@ -21,6 +21,8 @@ export interface Result {
 export interface Claim {
   readonly name: string;
   readonly title: string;
+  /** Takes hours and most of a disk: it runs when it is asked for. */
+  readonly onlyByName?: boolean;
   run(options: RunOptions): Promise<Omit<Result, 'claim' | 'title'>>;
 }
 

@@ -10,6 +10,7 @@ import { manifestGet } from './claims/manifest-get.ts';
 import { memory } from './claims/memory.ts';
 import { mixed } from './claims/mixed.ts';
 import { pushImages } from './claims/push-images.ts';
+import { scaling } from './claims/scaling.ts';
 import { start } from './claims/start.ts';
 import { stored } from './claims/stored.ts';
 import { uploadChunks, uploadStreamed, uploadWhole } from './claims/upload-large.ts';
@@ -31,6 +32,7 @@ const CLAIMS: readonly Claim[] = [
   start,
   stored,
   mixed,
+  scaling,
 ];
 const OUTPUT = 'artefacts/bench.json';
 
@@ -57,7 +59,8 @@ const options = {
 };
 const results: Result[] = [];
 for (const claim of CLAIMS) {
-  if (positionals.length > 0 && !positionals.includes(claim.name)) continue;
+  const isAsked = positionals.length === 0 ? claim.onlyByName !== true : positionals.includes(claim.name);
+  if (!isAsked) continue;
   // The titles say the full sizes.
   const title = options.scale === 1 ? claim.title : `${claim.title} (sizes × ${options.scale})`;
   const result = { claim: claim.name, title, ...(await claim.run(options)) };

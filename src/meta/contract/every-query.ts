@@ -13,6 +13,19 @@ export const FEW_ROWS = [
   /select count\(\*\) as "count" from "/,
 ];
 
+/**
+ * What looks into every part of a table, and why it may: fsck and the jobs walk through all rows, and who mounts a blob
+ * without saying from where asks every repository.
+ */
+export const IN_EVERY_PART = [
+  /from "blobs" where "digest" > .* order by "digest"/,
+  /from "links" as "l" .* order by "l"."repository_id"/,
+  /from "manifests" as "m" .* order by "m"."repository_id"/,
+  /from "links" as "l" .* order by "r"."name"/,
+  /from "blobs" where "state" <> 'present'/,
+  /from "repositories" where "name" > .* exists/,
+];
+
 /** Asks everything that can be asked: whoever looks at the statements sees every plan. */
 export async function everyRead(read: MetaReads, repository: Repository): Promise<void> {
   const { id, name } = repository;

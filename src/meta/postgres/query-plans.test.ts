@@ -2,26 +2,13 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type Explained, Explainer } from '../../../test/harness/explain.ts';
 import { type Postgres, startPostgres } from '../../../test/harness/postgres.ts';
-import { everyRead, everyWriteThatSearches, FEW_ROWS } from '../contract/every-query.ts';
+import { everyRead, everyWriteThatSearches, FEW_ROWS, IN_EVERY_PART } from '../contract/every-query.ts';
 import { DEMO, ensure } from '../contract/fixture.ts';
 import type { Repository } from '../meta-store.ts';
 import { kyselyOver } from './dialect.ts';
 import { postgresWrites } from './groups.ts';
 import { hotReadGroups } from './hot-reads.ts';
 import { openTestStore } from './open-test-store.ts';
-
-/**
- * What looks into every part of a table, and why it may: fsck and the jobs walk through all rows, and who mounts a blob
- * without saying from where asks every repository.
- */
-const EVERYWHERE = [
-  /from "blobs" where "digest" > .* order by "digest"/,
-  /from "links" as "l" .* order by "l"."repository_id"/,
-  /from "manifests" as "m" .* order by "m"."repository_id"/,
-  /from "links" as "l" .* order by "r"."name"/,
-  /from "blobs" where "state" <> 'present'/,
-  /from "repositories" where "name" > .* exists/,
-];
 
 let postgres: Postgres;
 let explainer: Explainer;
@@ -51,7 +38,7 @@ test('queries, every one, finds its rows through an index and in one part of eac
   const bad: string[] = [];
   for (const { sql, scans, parts } of explained) {
     if (!FEW_ROWS.some((known) => known.test(sql)) && scans.length > 0) bad.push(`scans ${scans}: ${sql}`);
-    const isEverywhere = EVERYWHERE.some((known) => known.test(sql));
+    const isEverywhere = IN_EVERY_PART.some((known) => known.test(sql));
     for (const [table, count] of parts) {
       // Two digests that are asked for may lie in two parts.
       const most = /in \(\$\d+, \$\d+\)/.test(sql) ? 2 : 1;
