@@ -11,8 +11,8 @@ export interface S3Service extends AsyncDisposable {
   readonly secretKey: string;
   /** Makes an empty bucket, by default with a name that nobody has; resolves with the name. */
   createBucket(name?: string): Promise<string>;
-  /** A client that looks at the service from beside the registry. The caller destroys it. */
-  openClient(): S3Client;
+  /** A client that looks at the service from beside the registry, by another address if one is given. The caller destroys it. */
+  openClient(options?: { readonly endpoint: string }): S3Client;
   /** SIGKILL; `start` brings it back with the same data at the same address. */
   kill(): Promise<void>;
   stop(): Promise<void>;
@@ -30,9 +30,9 @@ export const S3_SECRET_KEY = 'drift-tests-secret';
 export async function startS3Service(service: Service, port: number): Promise<S3Service> {
   await service.start();
   const endpoint = `http://127.0.0.1:${port}`;
-  const openClient = (): S3Client =>
+  const openClient: S3Service['openClient'] = (options) =>
     new S3Client({
-      endpoint,
+      endpoint: options?.endpoint ?? endpoint,
       region: S3_REGION,
       forcePathStyle: true,
       credentials: { accessKeyId: S3_ACCESS_KEY, secretAccessKey: S3_SECRET_KEY },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
+import { startFaultProxy } from '../harness/fault-proxy.ts';
 import { SERVER_CONNECTIONS, startPgBouncer } from '../harness/pgbouncer.ts';
 import { type Postgres, startPostgres, startReplica } from '../harness/postgres.ts';
 import { eventually } from '../harness/wire-world.ts';
@@ -43,6 +44,20 @@ describe('PostgreSQL, as tests start it', () => {
     );
     assert.deepEqual(seen, [{ answer: 42 }]);
     await assert.rejects(ask(copy, 'create table mine ()'), { code: '25006' });
+  });
+
+  it('a connection, through a proxy that can fail, is lost when the line is and made again after', async () => {
+    const url = await postgres.createDatabase();
+    await using proxy = await startFaultProxy({ targetPort: postgres.port, protocol: 'tcp' });
+    const through = proxy.through(url);
+    const client = await open(through);
+    const lost = new Promise((resolve) => client.on('error', resolve));
+    await proxy.set({ kind: 'refuse' });
+    await lost;
+    await assert.rejects(ask(through, 'select 1'), { code: 'ECONNREFUSED' });
+    await proxy.set({ kind: 'pass' });
+    assert.deepEqual(await ask(through, 'select 1 as one'), [{ one: 1 }]);
+    await client.end();
   });
 
   it('twenty clients, connected through the pooler at once, share fewer connections', async () => {

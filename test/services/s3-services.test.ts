@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import { SLOW_DOWN, startFaultProxy } from '../harness/fault-proxy.ts';
 import { startMinio } from '../harness/minio.ts';
 import type { S3Service } from '../harness/s3-service.ts';
 import { startVersitygw } from '../harness/versitygw.ts';
@@ -38,6 +39,23 @@ for (const [name, startServer] of [
       assert.equal(await get(Bucket), OBJECT.Body);
     });
 
+    it('a signed request, through a proxy that can fail, is the same to the server', async () => {
+      await using proxy = await startFaultProxy({ targetPort: portOf(server.endpoint), protocol: 'http' });
+      const Bucket = await server.createBucket();
+      const client = server.openClient({ endpoint: proxy.through(server.endpoint) });
+      // Large enough that the client asks first whether it may send it.
+      const Body = Buffer.alloc(3 * 1024 * 1024, 'x');
+      await client.send(new PutObjectCommand({ Bucket, Key: 'large', Body }));
+      const answer = await client.send(new GetObjectCommand({ Bucket, Key: 'large' }));
+      assert.deepEqual(Buffer.from((await answer.Body?.transformToByteArray()) ?? []), Body);
+      await proxy.set(SLOW_DOWN, { method: 'PUT' });
+      await assert.rejects(client.send(new PutObjectCommand({ Bucket, Key: 'more', Body })), {
+        name: 'SlowDown',
+      });
+      assert.ok(proxy.met > 1, 'the client did not try again');
+      client.destroy();
+    });
+
     async function put(Bucket: string): Promise<void> {
       const client = server.openClient();
       await client.send(new PutObjectCommand({ Bucket, ...OBJECT }));
@@ -52,4 +70,8 @@ for (const [name, startServer] of [
       return text;
     }
   });
+}
+
+function portOf(endpoint: string): number {
+  return Number(new URL(endpoint).port);
 }
