@@ -1,8 +1,11 @@
 import pg from 'pg';
 import { Unavailable } from '../../std/unavailable.ts';
-import { fromPostgres, isConnectionLost } from './postgres-errors.ts';
+import { fromPostgres, isConnectionLost, isTooLate } from './postgres-errors.ts';
 
-/** After a connection could not be made, everybody hears so at once for this long, in milliseconds: nobody queues for the dead. */
+/**
+ * After a connection could not be made, everybody hears so at once for this long, in milliseconds, and then one tries while
+ * the others still do: nobody queues for the dead.
+ */
 const failFastMillis = 500;
 /** A connection that nobody needs is closed after this long, in milliseconds. */
 const idleMillisMax = 60_000;
@@ -44,6 +47,8 @@ export class Pool {
   readonly #pool: pg.Pool;
   readonly #options: PoolOptions;
   #failure: { readonly error: unknown; readonly until: number } | null = null;
+  /** Somebody is finding out whether the database is back, or whether it is away. */
+  #isTrying = false;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -103,16 +108,47 @@ export class Pool {
       return answer;
     } catch (error) {
       broken = isConnectionLost(error);
+      if (isTooLate(error)) void this.#lookWhetherAway();
       throw error;
     } finally {
       held.release(broken);
     }
   }
 
-  async #connect(): Promise<pg.PoolClient> {
-    if (this.#failure !== null && performance.now() < this.#failure.until) {
-      throw fromPostgres(this.#failure.error);
+  /** One slow answer is no reason to refuse others, a database that does not answer anybody is. */
+  async #lookWhetherAway(): Promise<void> {
+    if (this.#isTrying || this.#failure !== null) return;
+    this.#isTrying = true;
+    const { url, connectMillisMax } = this.#options;
+    const client = new pg.Client({
+      connectionString: url,
+      connectionTimeoutMillis: connectMillisMax,
+      query_timeout: connectMillisMax,
+    });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      await client.query('select 1');
+    } catch (error) {
+      this.#failure = { error, until: performance.now() + failFastMillis };
+    } finally {
+      this.#isTrying = false;
+      await client.end().catch(() => {});
     }
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    if (this.#failure === null) return this.#connectNow();
+    if (this.#isTrying || performance.now() < this.#failure.until) throw fromPostgres(this.#failure.error);
+    this.#isTrying = true;
+    try {
+      return await this.#connectNow();
+    } finally {
+      this.#isTrying = false;
+    }
+  }
+
+  async #connectNow(): Promise<pg.PoolClient> {
     if (this.#pool.waitingCount >= this.#options.waitingMax) {
       throw new Unavailable('meta store', 'too many requests wait for the database', { retryable: true });
     }
@@ -121,7 +157,9 @@ export class Pool {
       this.#failure = null;
       return client;
     } catch (error) {
-      this.#failure = { error, until: performance.now() + failFastMillis };
+      // Others may only be slow in giving theirs back.
+      if (isTooLate(error)) void this.#lookWhetherAway();
+      else this.#failure = { error, until: performance.now() + failFastMillis };
       throw fromPostgres(error);
     }
   }

@@ -33,6 +33,7 @@ const LOST_CODES = new Set([
   'EAI_AGAIN',
   'ENOENT',
 ]);
+const TOO_LATE = /^(Query read timeout|timeout exceeded when trying to connect)/;
 const LOST_MESSAGES =
   /^(Connection terminated|timeout e|Query read timeout|Client has encountered|Client was closed)/;
 
@@ -55,6 +56,11 @@ export function isConnectionLost(error: unknown): boolean {
   const code = codeOf(error);
   const isServersFarewell = code.startsWith('08') || code.startsWith('57P');
   return LOST_CODES.has(code) || isServersFarewell || LOST_MESSAGES.test(error.message);
+}
+
+/** No answer, or no free connection, came in the time that one may take. */
+export function isTooLate(error: unknown): boolean {
+  return error instanceof Error && TOO_LATE.test(error.message);
 }
 
 /** What the contract throws for this error; a mistake of ours (a constraint, wrong SQL) stays what it is. */

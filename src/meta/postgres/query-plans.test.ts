@@ -37,7 +37,8 @@ test('queries, every one, finds its rows through an index and in one part of eac
   const explained = await explainEverything();
   const bad: string[] = [];
   for (const { sql, scans, parts } of explained) {
-    if (!FEW_ROWS.some((known) => known.test(sql)) && scans.length > 0) bad.push(`scans ${scans.join()}: ${sql}`);
+    if (!FEW_ROWS.some((known) => known.test(sql)) && scans.length > 0)
+      bad.push(`scans ${scans.join()}: ${sql}`);
     const isEverywhere = IN_EVERY_PART.some((known) => known.test(sql));
     for (const [table, count] of parts) {
       // Two digests that are asked for may lie in two parts.
