@@ -109,7 +109,10 @@ export interface BlobStore {
    */
   commit(uploadId: UploadId, digest: Digest, sizeBytes: number): Promise<StoredBlob | null>;
 
-  /** Drops the staged bytes. Never touches a blob. Unknown upload: no effect. */
+  /**
+   * Drops the staged bytes. Never touches a blob, nor bytes that stand at the upload's own place and may be one already:
+   * those are taken away by `withdraw`. Unknown upload: no effect.
+   */
   discard(uploadId: UploadId): Promise<void>;
 
   /**
@@ -144,10 +147,13 @@ export interface BlobStore {
   /** Removes a blob. Absent: no effect. Durable when it resolves. */
   delete(location: BlobLocation): Promise<void>;
 
-  /** All blobs in the store's own order, at most `limit` a page. For reconciliation only: no request may depend on it. */
+  /**
+   * All blobs in the store's own order, at most `limit` a page, and what is staged at an upload's own place: nothing there
+   * tells them apart. For reconciliation only: no request may depend on it.
+   */
   list(cursor: string | null, limit: number): Promise<Page<StoredBlob>>;
 
-  /** All staged uploads, likewise. */
+  /** All staged uploads that `list` does not name, likewise. */
   listStaged(cursor: string | null, limit: number): Promise<Page<StagedUpload>>;
 
   /** Proves that the store can be written to right now; throws `Unavailable` with a sentence otherwise. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { digestOf } from '../oci/digest.ts';
-import type { BlobBody, BlobLocation, BlobStore } from './blob-store.ts';
+import type { BlobBody, BlobLocation, BlobStore, UploadId } from './blob-store.ts';
 import {
   allPages,
   blobBytes,
@@ -69,7 +69,7 @@ export function runBlobStoreContract(options: BlobStoreContractOptions): void {
     broken(test);
     committing(test, large);
     reading(test, large);
-    listing(test);
+    listing(test, large);
     standing(test);
   });
 }
@@ -89,7 +89,7 @@ function staging(test: Test, large: Buffer): void {
     assert.equal(await store.append(id, 0, chunksOf(['abc']), signal), 3);
     assert.equal((await store.staged(id))?.sizeBytes, 3);
     assert.equal((await store.staged(id))?.uploadId, id);
-    await store.discard(id);
+    await store.withdraw(id);
   });
 
   test('append, large pieces and small ones, holds them in order', async ({ store, signal }) => {
@@ -97,7 +97,7 @@ function staging(test: Test, large: Buffer): void {
       const id = newUploadId();
       assert.equal(await store.append(id, 0, chunksOf(sliced(large, size)), signal), large.byteLength);
       assert.ok((await stagedBytes(store, id, signal)).equals(large), `pieces of ${size} bytes`);
-      await store.discard(id);
+      await store.withdraw(id);
     }
   });
 
@@ -113,7 +113,7 @@ function staging(test: Test, large: Buffer): void {
     };
     assert.equal(await store.append(id, 0, source(), signal), large.byteLength);
     assert.ok((await stagedBytes(store, id, signal)).equals(large));
-    await store.discard(id);
+    await store.withdraw(id);
   });
 
   test('append, any series of offsets and pieces, agrees with a model', async ({ store, signal }) => {
@@ -133,7 +133,7 @@ function staging(test: Test, large: Buffer): void {
         assert.equal((await store.staged(id))?.sizeBytes, model.byteLength, `seed ${seed}`);
       }
       assert.ok((await stagedBytes(store, id, signal)).equals(model), `seed ${seed}`);
-      await store.discard(id);
+      await store.withdraw(id);
     }
   });
 
@@ -143,16 +143,16 @@ function staging(test: Test, large: Buffer): void {
     await store.append(id, 0, chunksOf(['abc']), signal);
     await assert.rejects(store.append(id, 4, chunksOf(['x']), signal), RangeError);
     assert.equal((await stagedBytes(store, id, signal)).toString(), 'abc');
-    await store.discard(id);
+    await store.withdraw(id);
     await assert.rejects(store.append(id, 3, chunksOf(['x']), signal), RangeError);
     assert.equal(await store.staged(id), null);
   });
 
-  test('discard, twice, forgets the upload', async ({ store, signal }) => {
+  test('withdraw, twice, forgets the upload', async ({ store, signal }) => {
     const id = newUploadId();
     await store.append(id, 0, chunksOf(['abc']), signal);
-    await store.discard(id);
-    await store.discard(id);
+    await store.withdraw(id);
+    await store.withdraw(id);
     assert.equal(await store.staged(id), null);
   });
 }
@@ -174,7 +174,7 @@ function broken(test: Test): void {
     assert.equal((await stagedBytes(store, id, signal)).toString(), 'abc');
     assert.equal(await store.append(id, 3, chunksOf(['de']), signal), 5);
     assert.equal((await stagedBytes(store, id, signal)).toString(), 'abcde');
-    await store.discard(id);
+    await store.withdraw(id);
   });
 
   test('append, aborted while the source hangs, rejects with the reason and keeps the bytes', async (world) => {
@@ -188,7 +188,7 @@ function broken(test: Test): void {
     });
     await assert.rejects(store.append(id, 0, source, abort.signal), reason);
     assert.equal((await stagedBytes(store, id, signal)).toString(), 'abc');
-    await store.discard(id);
+    await store.withdraw(id);
   });
 
   test('append, 50 aborted ones, leave no file open', async ({ store }) => {
@@ -203,7 +203,7 @@ function broken(test: Test): void {
       await assert.rejects(store.append(id, 0, source, abort.signal), /gone/);
     }
     await assertOpenFiles(before);
-    await store.discard(id);
+    await store.withdraw(id);
   });
 }
 
@@ -399,7 +399,7 @@ function reading(test: Test, large: Buffer): void {
   });
 }
 
-function listing(test: Test): void {
+function listing(test: Test, large: Buffer): void {
   test('list, page by page, names every blob once', async ({ store, signal }) => {
     const locations: BlobLocation[] = [];
     for (let index = 0; index < 23; index++) {
@@ -430,15 +430,31 @@ function listing(test: Test): void {
     );
   });
 
-  test('listStaged, page by page, names every upload once', async ({ store, signal }) => {
-    const ids = [];
-    for (let index = 0; index < 11; index++) ids.push(await stageBytes(store, Buffer.alloc(index), signal));
-    const found = (await allPages((cursor) => store.listStaged(cursor, 3))).flat();
-    assert.deepEqual(found.map(({ uploadId }) => uploadId).sort(), [...ids].sort());
-    for (const upload of found) {
-      assert.equal(upload.sizeBytes, ids.indexOf(upload.uploadId));
-      await store.discard(upload.uploadId);
+  test('listStaged and list, page by page, name every upload once, and its size', async (world) => {
+    const { store, signal } = world;
+    const sizes = [...Array.from({ length: 11 }, (_, index) => index), large.byteLength];
+    const ids: UploadId[] = [];
+    for (const size of sizes) ids.push(await stageBytes(store, large.subarray(0, size), signal));
+    const staged = (await allPages((cursor) => store.listStaged(cursor, 3))).flat();
+    // Bytes that stand at their own place already cannot be told from a blob's.
+    const standing = (await allPages((cursor) => store.list(cursor, 3))).flat();
+    const found = [...staged, ...standing];
+    assert.equal(found.length, ids.length);
+    assert.deepEqual(new Set(found.map(({ uploadId }) => uploadId)), new Set(ids));
+    for (const { uploadId, sizeBytes } of found) {
+      assert.equal(sizeBytes, sizes[ids.indexOf(uploadId as UploadId)]);
+      await store.withdraw(uploadId as UploadId);
     }
+  });
+
+  test('discard, staged bytes apart from the blobs, drops them', async ({ store, signal }) => {
+    const id = await stageBytes(store, large, signal);
+    if ((await store.listStaged(null, 10)).entries.length > 0) {
+      await store.discard(id);
+      await store.discard(id);
+      assert.equal(await store.staged(id), null);
+    }
+    await store.withdraw(id);
   });
 }
 

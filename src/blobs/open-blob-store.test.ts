@@ -14,8 +14,8 @@ test('openBlobStore, each configured backend, opens its driver and measures it',
       storeOperation: (driver: string, operation: string, outcome: string) =>
         void samples.push(`${driver} ${operation} ${outcome}`),
     };
-    const storage = { backend, root, reserveBytes: 0 };
-    const store = await openBlobStore({ metrics }, storage);
+    const storage = { backend, root, reserveBytes: 0, s3: null };
+    const store = await openBlobStore({ metrics }, { storage, secrets: { s3: null } });
     assert.equal(store.driver, backend);
     await store.probe(new AbortController().signal);
     assert.deepEqual(samples, [`${backend} probe ok`]);

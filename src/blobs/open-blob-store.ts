@@ -1,4 +1,4 @@
-import type { StorageConfig } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
 import type { BlobStore } from './blob-store.ts';
 import { measured } from './measured.ts';
@@ -6,11 +6,17 @@ import { measured } from './measured.ts';
 /** What the memory driver may hold, staged bytes included. */
 const MEMORY_BYTES_MAX = 512 * 1024 * 1024;
 
-type OpenDriver = (storage: StorageConfig) => Promise<BlobStore>;
+/** What a store needs of the configuration. */
+export interface BlobStoreConfig {
+  readonly storage: Config['storage'];
+  readonly secrets: Pick<Config['secrets'], 's3'>;
+}
+
+type OpenDriver = (config: BlobStoreConfig) => Promise<BlobStore>;
 
 /** The built-in drivers. A driver's code is loaded only when it is configured. */
-const DRIVERS: Readonly<Record<StorageConfig['backend'], OpenDriver>> = {
-  fs: async (storage) => {
+const DRIVERS: Readonly<Record<Config['storage']['backend'], OpenDriver>> = {
+  fs: async ({ storage }) => {
     const { openFsBlobStore } = await import('./fs/fs-blob-store.ts');
     return await openFsBlobStore({ root: storage.root });
   },
@@ -18,12 +24,17 @@ const DRIVERS: Readonly<Record<StorageConfig['backend'], OpenDriver>> = {
     const { openMemoryBlobStore } = await import('./memory/memory-blob-store.ts');
     return await openMemoryBlobStore({ bytesMax: MEMORY_BYTES_MAX });
   },
+  s3: async ({ storage, secrets }) => {
+    if (storage.s3 === null) throw new RangeError('no bucket is configured');
+    const { openS3BlobStore } = await import('./s3/s3-blob-store.ts');
+    return openS3BlobStore({ config: storage.s3, credentials: secrets.s3 });
+  },
 };
 
 /** Opens the configured store, prepared and measured. Throws `Unavailable` when it cannot be used. */
 export async function openBlobStore(
   dependencies: { readonly metrics: Pick<Metrics, 'storeOperation'> },
-  storage: StorageConfig,
+  config: BlobStoreConfig,
 ): Promise<BlobStore> {
-  return measured(await DRIVERS[storage.backend](storage), dependencies.metrics);
+  return measured(await DRIVERS[config.storage.backend](config), dependencies.metrics);
 }

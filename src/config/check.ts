@@ -19,6 +19,8 @@ export function findContradictions(checked: Checked): Problem[] {
     [['tlsCertificate', 'tlsKey'], checkTls],
     [['backend', 'workers'], checkWorkers],
     [['databaseBackend', 'databaseUrl'], checkDatabase],
+    [['backend', 's3Bucket', 's3AccessKey', 's3SecretKey'], checkS3],
+    [['backend', 's3PartSize', 's3UploadMemory'], checkS3Memory],
     [['users', 'htpasswd'], checkNames],
     [['users', 'htpasswd', 'userScopes'], checkScopes],
     [['bind', 'ui'], checkAddresses],
@@ -69,6 +71,44 @@ function checkDatabase({ values, settings }: Checked): Problem[] {
     const message = `${KEYS[id].path} is set, but database.backend is "sqlite"`;
     return problem(settings, id, message, 'set database.backend = "postgres"');
   });
+}
+
+const S3_KEYS = (Object.keys(KEYS) as KeyId[]).filter((id) => KEYS[id].path.startsWith('s3.'));
+
+function checkS3({ values, settings }: Checked): Problem[] {
+  if (values.backend !== 's3') {
+    return S3_KEYS.filter((id) => settings.has(id)).map((id) => {
+      const message = `${KEYS[id].path} is set, but storage.backend is "${values.backend}"`;
+      return problem(settings, id, message, 'set storage.backend = "s3"');
+    });
+  }
+  const problems: Problem[] = [];
+  if (values.s3Bucket === null) {
+    const message = 'storage.backend is "s3", but s3.bucket is not set';
+    problems.push(problem(settings, 'backend', message, 'set DRIFT_S3_BUCKET'));
+  }
+  const [set, missing]: [KeyId, KeyId] =
+    values.s3SecretKey === null ? ['s3AccessKey', 's3SecretKey'] : ['s3SecretKey', 's3AccessKey'];
+  if ((values.s3AccessKey === null) !== (values.s3SecretKey === null)) {
+    const message = `${KEYS[set].path} is set without ${KEYS[missing].path}`;
+    problems.push(problem(settings, set, message, `set ${KEYS[missing].path} too`));
+  }
+  if (values.s3SessionToken !== null && values.s3AccessKey === null) {
+    const message = 's3.session_token is set without s3.access_key';
+    problems.push(problem(settings, 's3SessionToken', message, 'set s3.access_key and s3.secret_key too'));
+  }
+  if (values.s3KmsKey !== null && values.s3Encryption !== 'aws:kms') {
+    const message = `s3.kms_key_id is set, but s3.encryption is "${values.s3Encryption}"`;
+    problems.push(problem(settings, 's3KmsKey', message, 'set s3.encryption = "aws:kms"'));
+  }
+  return problems;
+}
+
+function checkS3Memory({ values, settings }: Checked): Problem[] {
+  if (values.backend !== 's3' || values.s3UploadMemory >= 2 * values.s3PartSize) return [];
+  const set = settings.has('s3PartSize') ? 's3PartSize' : 's3UploadMemory';
+  const message = 's3.upload_memory is less than twice s3.part_size';
+  return [problem(settings, set, message, 'make the parts smaller or the memory larger')];
 }
 
 function checkNames({ values, htpasswd, settings }: Checked): Problem[] {

@@ -38,11 +38,46 @@ export interface TlsConfig {
 }
 
 export interface StorageConfig {
-  readonly backend: 'fs' | 'memory';
+  readonly backend: 'fs' | 'memory' | 's3';
   /** Directory of blobs, staged uploads and (by default) the ledger. */
   readonly root: string;
   /** New uploads are refused while less than this is free on the device. */
   readonly reserveBytes: number;
+  /** `null` where no backend needs it. */
+  readonly s3: S3Config | null;
+}
+
+/** A bucket; the keys to it stand in `secrets`. */
+export interface S3Config {
+  /** `null`: Amazon's of the region. */
+  readonly endpoint: string | null;
+  readonly region: string;
+  readonly bucket: string;
+  /** Empty, or with a slash at its end. */
+  readonly prefix: string;
+  readonly pathStyle: boolean;
+  /** `null`: the bucket's own. */
+  readonly storageClass: string | null;
+  readonly encryption: 'AES256' | 'aws:kms' | null;
+  readonly kmsKeyId: string | null;
+  readonly caFile: string | null;
+  /** A whole number of blocks of 256 KiB. */
+  readonly partBytes: number;
+  /** Parts of one upload on their way at once. */
+  readonly uploadConcurrency: number;
+  /** Of all uploads, per process. */
+  readonly uploadMemoryBytesMax: number;
+  /** To the service, per process. */
+  readonly connectionsMax: number;
+  readonly connectSecondsMax: number;
+  readonly requestSecondsMax: number;
+  readonly attempts: number;
+}
+
+export interface S3Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken: string | null;
 }
 
 export type DatabaseConfig = SqliteConfig | PostgresConfig;
@@ -124,4 +159,6 @@ export interface Secrets {
   readonly passwords: ReadonlyMap<string, string>;
   /** Of the PostgreSQL database; null with SQLite. */
   readonly databaseUrl: string | null;
+  /** Null: from the places where the tools of AWS look for them. */
+  readonly s3: S3Credentials | null;
 }

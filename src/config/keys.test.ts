@@ -63,6 +63,7 @@ const EFFECTS: readonly Effect[] = [
   ['DRIFT_STORAGE_PATH=/srv', ({ storage }) => storage.root, '/srv'],
   ['storage.reserve = "10 GiB"', ({ storage }) => storage.reserveBytes, 10 * 1024 ** 3],
   ['storage.reserve = 0', ({ storage }) => storage.reserveBytes, 0],
+  ['DRIFT_STORAGE_BACKEND=filesystem', ({ storage }) => storage.backend, 'fs'],
   ['database.backend = "sqlite"', ({ storage }) => storage.backend, 'fs'],
   [
     'database.sqlite_path = "/srv/names.db"',
@@ -106,17 +107,8 @@ const REFUSALS: readonly (readonly [setting: string, reason: RegExp])[] = [
   ['DRIFT_OIDC_CLIENT_SECRET_FILE=x', PART],
   ...['issuer', 'client_id', 'client_secret'].map((name) => [`oidc.${name} = "x"`, PART] as const),
   ...['issuer', 'client_id', 'client_secret'].map((name) => [`auth.oidc.${name} = "x"`, PART] as const),
-  ['storage.backend = "s3"', PART],
-  ['DRIFT_STORAGE_BACKEND=s3', PART],
   ['DRIFT_STORAGE_BACKEND=ghostbay', PART],
   ['storage.backend = "tiered"', PART],
-  ...['BUCKET', 'ENDPOINT', 'REGION', 'ACCESS_KEY', 'SECRET_KEY', 'PATH_STYLE'].map(
-    (name) => [`DRIFT_S3_${name}=x`, PART] as const,
-  ),
-  ...['endpoint', 'region', 'bucket', 'path_style', 'access_key', 'secret_key'].flatMap((name) => [
-    [`s3.${name} = "x"`, PART] as const,
-    [`storage.s3.${name} = "x"`, PART] as const,
-  ]),
   ['ghostbay.endpoint = "x"', PART],
   ['quic.enabled = true', PART],
   ['DRIFT_QUIC_ENABLED=true', PART],
@@ -144,11 +136,13 @@ function passwords({ secrets }: Config): unknown {
 }
 
 function storageAt(root: string): Config['storage'] {
-  return { backend: 'fs', root, reserveBytes: 1024 ** 3 };
+  return { backend: 'fs', root, reserveBytes: 1024 ** 3, s3: null };
 }
 
 const POSTGRES_URL = 'postgres://drift:secret@db.example.com/drift';
 const POSTGRES = { DRIFT_DATABASE_BACKEND: 'postgres', DRIFT_DATABASE_URL: POSTGRES_URL };
+
+const S3 = { DRIFT_STORAGE_BACKEND: 's3', DRIFT_S3_BUCKET: 'drift' };
 
 /** For each key a value that is not its default: as environment text and as TOML. */
 const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
@@ -172,6 +166,25 @@ const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
   backend: ['memory', '"memory"'],
   root: ['/srv', '"/srv"'],
   reserve: ['1 MiB', '"1 MiB"'],
+  s3Bucket: ['drift', '"drift"'],
+  s3Prefix: ['a/b', '"a/b"'],
+  s3Endpoint: ['https://s3.example.com', '"https://s3.example.com"'],
+  s3Region: ['eu-central-1', '"eu-central-1"'],
+  s3PathStyle: ['true', 'true'],
+  s3AccessKey: ['a', '"a"'],
+  s3SecretKey: ['b', '"b"'],
+  s3SessionToken: ['c', '"c"'],
+  s3StorageClass: ['STANDARD_IA', '"STANDARD_IA"'],
+  s3Encryption: ['AES256', '"AES256"'],
+  s3KmsKey: ['key', '"key"'],
+  s3CaFile: ['/ca.pem', '"/ca.pem"'],
+  s3PartSize: ['8 MiB', '"8 MiB"'],
+  s3UploadConcurrency: ['2', '2'],
+  s3UploadMemory: ['128 MiB', '"128 MiB"'],
+  s3Connections: ['5', '5'],
+  s3ConnectTime: ['5s', '"5s"'],
+  s3RequestTime: ['5s', '"5s"'],
+  s3Attempts: ['5', '5'],
   databaseBackend: ['postgres', '"postgres"'],
   databaseUrl: [POSTGRES_URL, `"${POSTGRES_URL}"`],
   databaseConnections: ['5', '5'],
@@ -206,6 +219,25 @@ const BESIDE: Partial<Record<KeyId, Record<string, string>>> = {
   tlsCertificate: { DRIFT_TLS_KEY: '/k.pem' },
   tlsKey: { DRIFT_TLS_CERT: '/c.pem' },
   userScopes: { DRIFT_USERS: 'ci:long-enough' },
+  s3Bucket: { DRIFT_STORAGE_BACKEND: 's3' },
+  s3Prefix: S3,
+  s3Endpoint: S3,
+  s3Region: S3,
+  s3PathStyle: S3,
+  s3AccessKey: { ...S3, DRIFT_S3_SECRET_KEY: 'b' },
+  s3SecretKey: { ...S3, DRIFT_S3_ACCESS_KEY: 'a' },
+  s3SessionToken: { ...S3, DRIFT_S3_ACCESS_KEY: 'a', DRIFT_S3_SECRET_KEY: 'b' },
+  s3StorageClass: S3,
+  s3Encryption: S3,
+  s3KmsKey: { ...S3, DRIFT_S3_ENCRYPTION: 'aws:kms' },
+  s3CaFile: S3,
+  s3PartSize: S3,
+  s3UploadConcurrency: S3,
+  s3UploadMemory: S3,
+  s3Connections: S3,
+  s3ConnectTime: S3,
+  s3RequestTime: S3,
+  s3Attempts: S3,
   databaseBackend: { DRIFT_DATABASE_URL: POSTGRES_URL },
   databaseUrl: { DRIFT_DATABASE_BACKEND: 'postgres' },
   databaseConnections: POSTGRES,
@@ -214,7 +246,15 @@ const BESIDE: Partial<Record<KeyId, Record<string, string>>> = {
   databaseQueryTime: POSTGRES,
   databasePartitions: POSTGRES,
 };
-const PAIRED = new Set<KeyId>(['tlsCertificate', 'tlsKey', 'databaseBackend', 'databaseUrl']);
+const PAIRED = new Set<KeyId>([
+  'tlsCertificate',
+  'tlsKey',
+  's3Bucket',
+  's3AccessKey',
+  's3SecretKey',
+  'databaseBackend',
+  'databaseUrl',
+]);
 /** Keys with one possible value so far. */
 const SINGLE = new Set<KeyId>(['authMode']);
 /** Lifetimes have a least value of minutes; in hours, 11 fits. */
@@ -235,7 +275,7 @@ function expectOnlyChange(id: KeyId, source: string, setup: Setup): void {
   const normal = (config: Config, cwd: string) =>
     JSON.stringify({
       ...config,
-      secrets: [...config.secrets.passwords, config.secrets.databaseUrl],
+      secrets: [...config.secrets.passwords, config.secrets.databaseUrl, config.secrets.s3],
     }).replaceAll(cwd, '');
   if (!SINGLE.has(id))
     assert.notEqual(normal(changed.config, changed.cwd), normal(before.config, before.cwd));

@@ -94,6 +94,9 @@ function lineOf(lines: ReadonlyMap<string, number>, path: string): number {
   return 1;
 }
 
+/** Memory for parts is given in blocks of this size. */
+const S3_BLOCK_BYTES = 256 * 1024;
+
 function resolveValues({ settings, cwd, broken }: Collector): KeyValues {
   const entries = (Object.entries(KEYS) as [KeyId, Key<unknown>][]).map(([id, key]) => {
     const value = settings.has(id) ? settings.get(id)?.value : key.fallback();
@@ -180,6 +183,7 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
       backend: values.backend,
       root: values.root,
       reserveBytes: values.reserve,
+      s3: buildS3(values),
     },
     database: buildDatabase(values),
     auth: {
@@ -195,8 +199,36 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
     registry: { sparseIndexes: values.sparseIndexes, deletes: values.deletes },
     limits: buildLimits(values),
     logging: { filter: values.logFilter, format: values.logFormat },
-    secrets: { passwords: values.users, databaseUrl: values.databaseUrl },
+    secrets: { passwords: values.users, databaseUrl: values.databaseUrl, s3: s3Credentials(values) },
   };
+}
+
+function buildS3(values: KeyValues): Config['storage']['s3'] {
+  if (values.backend !== 's3' || values.s3Bucket === null) return null;
+  return {
+    endpoint: values.s3Endpoint,
+    region: values.s3Region,
+    bucket: values.s3Bucket,
+    prefix: values.s3Prefix,
+    pathStyle: values.s3PathStyle ?? values.s3Endpoint !== null,
+    storageClass: values.s3StorageClass,
+    encryption: values.s3Encryption === 'none' ? null : values.s3Encryption,
+    kmsKeyId: values.s3KmsKey,
+    caFile: values.s3CaFile,
+    partBytes: Math.ceil(values.s3PartSize / S3_BLOCK_BYTES) * S3_BLOCK_BYTES,
+    uploadConcurrency: values.s3UploadConcurrency,
+    uploadMemoryBytesMax: values.s3UploadMemory,
+    connectionsMax: values.s3Connections,
+    connectSecondsMax: values.s3ConnectTime,
+    requestSecondsMax: values.s3RequestTime,
+    attempts: values.s3Attempts,
+  };
+}
+
+function s3Credentials(values: KeyValues): Config['secrets']['s3'] {
+  const { s3AccessKey, s3SecretKey, s3SessionToken } = values;
+  if (s3AccessKey === null || s3SecretKey === null) return null;
+  return { accessKeyId: s3AccessKey, secretAccessKey: s3SecretKey, sessionToken: s3SessionToken };
 }
 
 function buildDatabase(values: KeyValues): Config['database'] {

@@ -21,7 +21,6 @@ export const REFUSED: readonly RefusedName[] = [
     reason:
       'tokens are signed with keys that Drift makes, keeps and rotates itself; there is no shared secret to set',
   },
-  { paths: ['s3', 'storage.s3'], env: ['DRIFT_S3_'], reason: notPart('S3 storage') },
   { paths: ['ghostbay', 'storage.ghostbay'], env: ['DRIFT_GHOSTBAY_'], reason: notPart('GhostBay storage') },
   { paths: ['tiered', 'storage.tiered'], env: ['DRIFT_TIERED_'], reason: notPart('tiered storage') },
   { paths: ['database.zqlite_url'], env: ['DRIFT_DATABASE_ZQLITE_URL'], reason: notPart('zqlite') },

@@ -26,6 +26,48 @@ export function text(): ValueType<string> {
   return stringType({ describe: 'text', read: nonEmpty, show: String });
 }
 
+export function optionalText(): ValueType<string | null> {
+  return stringType<string | null>({ describe: 'text', read: nonEmpty, show: showOrNone });
+}
+
+/** Never shown. */
+export function secretText(): ValueType<string | null> {
+  return stringType<string | null>({
+    describe: 'text',
+    read: nonEmpty,
+    show: (value) => (value === null ? '(none)' : '(secret)'),
+  });
+}
+
+export function bucketName(): ValueType<string | null> {
+  const read = (value: string): string =>
+    /^[A-Za-z0-9][A-Za-z0-9._-]{1,62}$/.test(value) ? value : fail('must be the name of a bucket', value);
+  return stringType<string | null>({ describe: 'name of a bucket', read, show: showOrNone });
+}
+
+/** What stands in a key of an object everywhere without being escaped; with a slash at its end. */
+export function keyPrefix(): ValueType<string> {
+  const read = (value: string): string => {
+    if (!/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\/?$/.test(value) || value.length > 512) {
+      return fail('must be words of letters, digits, `.`, `_` and `-` with slashes between them', value);
+    }
+    return value.endsWith('/') ? value : `${value}/`;
+  };
+  return stringType({ describe: 'beginning of keys, such as `drift/`', read, show: showOrNone });
+}
+
+/** Refuses those whose objects have to be restored before they can be read. */
+export function storageClass(): ValueType<string | null> {
+  const read = (value: string): string => {
+    const name = value.trim().toUpperCase();
+    if (name === 'GLACIER' || name === 'DEEP_ARCHIVE') {
+      throw new ValueError('must be a storage class whose objects can be read at once');
+    }
+    return /^[A-Z0-9_-]{1,64}$/.test(name) ? name : fail('must be the name of a storage class', value);
+  };
+  return stringType<string | null>({ describe: 'name of a storage class', read, show: showOrNone });
+}
+
 export function path<T extends string | null = string>(): ValueType<T> {
   const type = stringType<T>({ describe: 'path', read: (value) => readPath(value) as T, show: showOrNone });
   return { ...type, isPath: true };
@@ -90,13 +132,14 @@ export function duration(bounds: Bounds): ValueType<number> {
   };
 }
 
-export function flag(): ValueType<boolean> {
+export function flag<T extends boolean | null = boolean>(): ValueType<T> {
   return {
     describe: '`true` or `false`',
     isPath: false,
-    fromText: (value) => readFlag(value) ?? fail('must be true or false', value),
-    fromToml: (raw) => (typeof raw === 'boolean' ? raw : fail('must be true or false, without quotes', raw)),
-    show: String,
+    fromText: (value) => (readFlag(value) ?? fail('must be true or false', value)) as T,
+    fromToml: (raw) =>
+      (typeof raw === 'boolean' ? raw : fail('must be true or false, without quotes', raw)) as T,
+    show: (value) => (value === null ? '(none)' : String(value)),
   };
 }
 
@@ -114,7 +157,8 @@ export function choice<T extends string>(options: {
   const list = options.words.map((word) => `"${word}"`).join(' or ');
   const read = (value: string): T => {
     const word = value.trim().toLowerCase();
-    const known = options.words.find((candidate) => candidate === word) ?? options.spellings?.[word];
+    const known =
+      options.words.find((candidate) => candidate.toLowerCase() === word) ?? options.spellings?.[word];
     if (known !== undefined) return known;
     const reason = options.refused?.[word];
     if (reason !== undefined) throw new ValueError(`${reason} is not part of this version`, `use ${list}`);

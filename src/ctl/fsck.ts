@@ -21,7 +21,7 @@ async function check(args: ConfigCommandArgs, config: Config, rehash: boolean): 
   const meta = await openMetaStore(config, { mode: 'read' });
   const counts = { damage: 0, waste: 0 };
   try {
-    const blobs = await openBlobStore({ metrics }, config.storage);
+    const blobs = await openBlobStore({ metrics }, config);
     for (const sentence of await meta.integrity()) {
       counts.damage += 1;
       args.stdout.write(`damage: the database: ${sentence}\n`);

@@ -20,7 +20,7 @@ export async function openStores(config: Config, telemetry: Pick<Telemetry, 'met
     manifestCacheBytesMax: Math.floor(config.limits.memoryCacheBytesMax / 2),
   });
   try {
-    return { meta, blobs: await openBlobStore({ metrics }, config.storage) };
+    return { meta, blobs: await openBlobStore({ metrics }, config) };
   } catch (error) {
     await meta.close();
     throw error;

@@ -30,7 +30,7 @@ export async function prepareData(asked: Config, metrics: Metrics): Promise<Prep
       const lock = await lockDirectory(directory);
       undo.push(() => lock.release());
     }
-    const blobs = await openBlobStore({ metrics }, config.storage);
+    const blobs = await openBlobStore({ metrics }, config);
     undo.push(() => blobs.close());
     await blobs.probe(new AbortController().signal);
     const meta = await openMetaStore(config, { mode: 'migrate', metrics });

@@ -1,0 +1,303 @@
+import { randomBytes } from 'node:crypto';
+import type { S3Config, S3Credentials } from '../../config/config.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { untilAborted } from '../../std/until-aborted.ts';
+import type {
+  BlobBody,
+  BlobLocation,
+  BlobStore,
+  ByteRange,
+  Page,
+  StagedUpload,
+  StoredBlob,
+  UploadId,
+} from '../blob-store.ts';
+import { isAbsent } from './failures.ts';
+import { Layout, locationOf, uploadAt } from './layout.ts';
+import { ObjectBody } from './object-body.ts';
+import { Objects } from './objects.ts';
+import { PartWriter, type WrittenParts } from './part-writer.ts';
+import { Service, translating } from './service.ts';
+import { type Base, cutAt, NOTHING, Staging } from './staging.ts';
+import { UploadMemory } from './upload-memory.ts';
+import { partsBytes } from './upload-state.ts';
+
+/** S3's own limit. */
+const PARTS_MAX = 10_000;
+/** States looked at side by side in a listing. */
+const LOOKS_MAX = 16;
+
+export interface S3StoreOptions {
+  readonly config: S3Config;
+  /** `null`: those of the SDK's default chain. */
+  readonly credentials: S3Credentials | null;
+  /** Parts before they are joined. S3 takes 10,000. */
+  readonly partsMax?: number;
+}
+
+/** Opens the store on the bucket; asks nothing yet. */
+export function openS3BlobStore(options: S3StoreOptions): S3BlobStore {
+  return new S3BlobStore(options);
+}
+
+export class S3BlobStore implements BlobStore {
+  readonly driver = 's3';
+  readonly presign = null;
+  readonly upkeep = [];
+  /** A bucket has no end that it would tell of. */
+  readonly space = null;
+  readonly memory: UploadMemory;
+  readonly #config: S3Config;
+  readonly #objects: Objects;
+  readonly #layout: Layout;
+  readonly #staging: Staging;
+  readonly #partsMax: number;
+
+  constructor({ config, credentials, partsMax = PARTS_MAX }: S3StoreOptions) {
+    this.#config = config;
+    this.#objects = new Objects(new Service(config, credentials));
+    this.#layout = new Layout(config.prefix);
+    this.#partsMax = partsMax;
+    const { partBytes, uploadMemoryBytesMax } = config;
+    this.memory = new UploadMemory({ bytesMax: uploadMemoryBytesMax, partBytes });
+    // One more for the tail.
+    const staging = { objects: this.#objects, layout: this.#layout, partBytes, partsMax: partsMax - 1 };
+    this.#staging = new Staging(staging);
+  }
+
+  async append(
+    uploadId: UploadId,
+    offset: number,
+    chunks: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<number> {
+    return await translating('write to an upload', async () => {
+      if (offset > 0) {
+        const base = await this.#staging.baseAt(uploadId, offset);
+        return await this.#write(uploadId, { base, offset, chunks, signal });
+      }
+      // An upload that begins has nothing yet, hardly ever: this is found out while its bytes come.
+      const dropped = this.#staging.drop(uploadId);
+      dropped.catch(() => undefined);
+      return await this.#write(uploadId, { base: NOTHING, offset, chunks, signal, dropped });
+    });
+  }
+
+  async staged(uploadId: UploadId): Promise<StagedUpload | null> {
+    return await translating('look at an upload', () => this.#staging.look(uploadId));
+  }
+
+  async readStaged(uploadId: UploadId, signal: AbortSignal): Promise<BlobBody | null> {
+    return await translating('read an upload', async () => {
+      const state = await this.#staging.readState(uploadId);
+      const isJoined = state === null || partsBytes(state.parts) + state.tail.byteLength === 0;
+      if (!isJoined) await this.#staging.join(uploadId, state);
+      return await this.#body(uploadId, null, signal);
+    });
+  }
+
+  async commit(uploadId: UploadId, _digest: Digest, sizeBytes: number): Promise<StoredBlob | null> {
+    return await translating('commit a blob', async () => {
+      const state = await this.#staging.readState(uploadId);
+      const inParts = state === null ? 0 : partsBytes(state.parts) + state.tail.byteLength;
+      if (state !== null && inParts > 0) {
+        if (inParts < sizeBytes) return null;
+        const cut = cutAt(state, sizeBytes);
+        try {
+          await this.#staging.join(uploadId, cut === null || sizeBytes === 0 ? state : { ...state, ...cut });
+        } catch (error) {
+          if (isAbsent(error)) return null;
+          throw error;
+        }
+      } else if (state !== null) await this.#staging.drop(uploadId);
+      return await this.#settled(uploadId, sizeBytes);
+    });
+  }
+
+  /** The object at the key as the blob; cut, where more is staged than the blob has. */
+  async #settled(uploadId: UploadId, sizeBytes: number): Promise<StoredBlob | null> {
+    const blob = await this.#stat(uploadId);
+    if (blob === null || blob.sizeBytes < sizeBytes) return null;
+    if (blob.sizeBytes === sizeBytes) return blob;
+    const { signal } = new AbortController();
+    if (sizeBytes === 0) await this.#write(uploadId, { base: NOTHING, offset: 0, chunks: none(), signal });
+    else {
+      const base = await this.#staging.baseAt(uploadId, sizeBytes);
+      await this.#write(uploadId, { base, offset: sizeBytes, chunks: none(), signal });
+      const state = await this.#staging.readState(uploadId);
+      if (state !== null) await this.#staging.join(uploadId, state);
+    }
+    return await this.#stat(uploadId);
+  }
+
+  /** What stands at the key stays: it may be a blob, and nothing here would tell. `withdraw` takes it away. */
+  async discard(uploadId: UploadId): Promise<void> {
+    await translating('discard an upload', () => this.#staging.drop(uploadId));
+  }
+
+  async withdraw(uploadId: UploadId): Promise<void> {
+    await translating('withdraw an upload', async () => {
+      await this.#staging.drop(uploadId);
+      await this.#objects.delete(this.#layout.blobKey(uploadId));
+    });
+  }
+
+  async open(location: BlobLocation, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null> {
+    return await translating('open a blob', () => this.#body(uploadAt(location), range, signal));
+  }
+
+  async stat(location: BlobLocation): Promise<StoredBlob | null> {
+    return await translating('look at a blob', () => this.#stat(uploadAt(location)));
+  }
+
+  locate(uploadId: UploadId, _digest: Digest): BlobLocation {
+    return locationOf(uploadId);
+  }
+
+  async delete(location: BlobLocation): Promise<void> {
+    await translating('delete a blob', () => this.#objects.delete(this.#layout.blobKey(uploadAt(location))));
+  }
+
+  async list(cursor: string | null, limit: number): Promise<Page<StoredBlob>> {
+    return await translating('list blobs', async () => {
+      const after = cursor === null ? null : `${this.#layout.blobs}${cursor}`;
+      const found = await this.#objects.list(this.#layout.blobs, after, limit);
+      const entries = found.flatMap(({ key, sizeBytes, modifiedAt }) => {
+        const uploadId = this.#layout.uploadOfBlob(key);
+        return uploadId === null ? [] : [{ location: locationOf(uploadId), uploadId, sizeBytes, modifiedAt }];
+      });
+      return { entries, cursor: nextCursor(found, limit, this.#layout.blobs) };
+    });
+  }
+
+  async listStaged(cursor: string | null, limit: number): Promise<Page<StagedUpload>> {
+    return await translating('list uploads', async () => {
+      const after = cursor === null ? null : `${this.#layout.staged}${cursor}`;
+      const found = await this.#objects.list(this.#layout.staged, after, limit);
+      const uploadIds = found.flatMap(({ key }) => this.#layout.uploadOfState(key) ?? []);
+      const entries: StagedUpload[] = [];
+      for (let start = 0; start < uploadIds.length; start += LOOKS_MAX) {
+        const some = uploadIds.slice(start, start + LOOKS_MAX);
+        const looks = await Promise.all(some.map((uploadId) => this.#staging.look(uploadId)));
+        entries.push(...looks.filter((look) => look !== null));
+      }
+      return { entries, cursor: nextCursor(found, limit, this.#layout.staged) };
+    });
+  }
+
+  async probe(signal: AbortSignal): Promise<void> {
+    await translating('use the bucket', async () => {
+      await this.#objects.checkBucket(signal);
+      const key = this.#layout.probe(randomBytes(16).toString('hex'));
+      const body = Buffer.from('probe\n');
+      await this.#objects.putState(key, { pieces: [body], sizeBytes: body.byteLength }, {});
+      await this.#objects.delete(key);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#objects.service.close();
+  }
+
+  async #write(uploadId: UploadId, append: Append): Promise<number> {
+    const { chunks, signal, dropped } = append;
+    let { base } = append;
+    let writer = this.#writer(uploadId, append, base);
+    let failure: { readonly error: unknown } | null = null;
+    try {
+      try {
+        await writer.write(base.tail);
+        for await (const chunk of untilAborted(chunks, signal)) {
+          await writer.write(chunk);
+          if (writer.partsBegun < this.#partsMax - 1) continue;
+          base = await this.#joinedBase(uploadId, base, writer);
+          writer = this.#writer(uploadId, append, base);
+        }
+      } catch (error) {
+        failure = { error };
+      }
+      const written = await writer.settle();
+      await dropped;
+      await this.#note(uploadId, base, written);
+      if (failure !== null) throw failure.error;
+      if (written.error !== null) throw written.error;
+      return partsBytes(written.parts) + written.tailBytes;
+    } finally {
+      writer.close();
+    }
+  }
+
+  #writer(uploadId: UploadId, { offset, dropped }: Append, base: Base): PartWriter {
+    const key = this.#layout.blobKey(uploadId);
+    return new PartWriter(
+      {
+        objects: this.#objects,
+        memory: this.memory,
+        key,
+        partBytes: this.#config.partBytes,
+        concurrency: this.#config.uploadConcurrency,
+        begin: async () => {
+          await dropped;
+          // What an earlier beginning of this upload left there is none of it.
+          if (offset === 0) await this.#objects.delete(key);
+          return await this.#staging.begin(uploadId);
+        },
+      },
+      base,
+    );
+  }
+
+  /** A multipart upload takes so many parts and no more: they are joined, and become few and large ones of the next. */
+  async #joinedBase(uploadId: UploadId, base: Base, writer: PartWriter): Promise<Base> {
+    const written = await writer.settle();
+    if (written.error !== null) throw written.error;
+    await this.#note(uploadId, base, written);
+    writer.close();
+    return await this.#staging.baseAt(uploadId, partsBytes(written.parts) + written.tailBytes);
+  }
+
+  /** Makes what was written what is staged. */
+  async #note(uploadId: UploadId, base: Base, written: WrittenParts): Promise<void> {
+    const { multipartId, parts } = written;
+    const tail = { pieces: written.tail, sizeBytes: written.tailBytes };
+    if (multipartId !== null && (parts.length > 0 || written.error !== null)) {
+      await this.#staging.writeState(uploadId, { multipartId, parts }, tail);
+      return;
+    }
+    await this.#objects.putBlob(this.#layout.blobKey(uploadId), tail, base.replaces);
+  }
+
+  async #stat(uploadId: UploadId): Promise<StoredBlob | null> {
+    const object = await this.#objects.head(this.#layout.blobKey(uploadId));
+    if (object === null) return null;
+    const { sizeBytes, modifiedAt } = object;
+    return { location: locationOf(uploadId), uploadId, sizeBytes, modifiedAt };
+  }
+
+  async #body(uploadId: UploadId, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null> {
+    signal.throwIfAborted();
+    const opened = await this.#objects.open(this.#layout.blobKey(uploadId), range, signal);
+    if (opened === null) return null;
+    return new ObjectBody(opened.stream, {
+      ...opened,
+      signal,
+      idleSecondsMax: this.#config.requestSecondsMax,
+    });
+  }
+}
+
+interface Append {
+  readonly base: Base;
+  readonly offset: number;
+  readonly chunks: AsyncIterable<Uint8Array>;
+  readonly signal: AbortSignal;
+  /** What an earlier beginning staged in parts is gone when it resolves. */
+  readonly dropped?: Promise<unknown>;
+}
+
+function nextCursor(found: readonly { readonly key: string }[], limit: number, below: string): string | null {
+  const last = found.at(-1);
+  return last === undefined || found.length < limit ? null : last.key.slice(below.length);
+}
+
+async function* none(): AsyncGenerator<Uint8Array> {}
