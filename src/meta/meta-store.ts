@@ -181,8 +181,11 @@ export interface ManifestScanEntry extends StoredManifest {
 }
 
 export interface ManifestWrites {
-  /** Inserts with its references; a manifest already there stays as it is and comes (back) to life. */
-  put(repository: RepositoryId, manifest: NewManifest, by: string, at: number): Promise<void>;
+  /**
+   * Inserts with its references; a manifest already there stays as it is and comes (back) to life. False, and nothing is
+   * done, when it is there as another media type.
+   */
+  put(repository: RepositoryId, manifest: NewManifest, by: string, at: number): Promise<boolean>;
   /** Marks as deleted; false when it was not live. */
   delete(repository: RepositoryId, digest: Digest, by: string, at: number): Promise<boolean>;
 }

@@ -96,14 +96,15 @@ async function store(deps: PushManifestDeps, tx: MetaTransaction, push: Push): P
   const { principal } = request;
   const repository = await tx.repositories.ensure(request.repository, principal, at);
   const scope: EventScope = { tx, repository: request.repository, principal, at };
-  await checkMediaType(tx, repository.id, push);
   await checkCondition(tx, repository.id, push);
   const references = await resolveReferences(
     { tx, at, sparse: deps.sparse },
     repository.id,
     parsed.references,
   );
-  await tx.manifests.put(repository.id, newManifest(push, references), principal, at);
+  if (!(await tx.manifests.put(repository.id, newManifest(push, references), principal, at))) {
+    throw await otherMediaType(tx, repository.id, push);
+  }
   const dueAt = at + deps.graceSeconds * 1000;
   const review = (subject: Digest, reason: ReviewReason): Promise<void> =>
     tx.queues.review({ kind: 'manifest', repositoryId: repository.id, digest: subject, reason, dueAt }, at);
@@ -120,12 +121,15 @@ async function store(deps: PushManifestDeps, tx: MetaTransaction, push: Push): P
 }
 
 /** Bytes that were once served as one type are not served as another (CVE-2021-41190). */
-async function checkMediaType(tx: MetaTransaction, repository: RepositoryId, push: Push): Promise<void> {
+async function otherMediaType(
+  tx: MetaTransaction,
+  repository: RepositoryId,
+  push: Push,
+): Promise<RegistryError> {
   const known = await tx.manifests.state(repository, push.digest);
-  if (known === null || known.mediaType === push.parsed.mediaType) return;
-  throw new RegistryError(
+  return new RegistryError(
     'MANIFEST_INVALID',
-    `this manifest is stored as ${known.mediaType} and cannot become ${push.parsed.mediaType}`,
+    `this manifest is stored as ${known?.mediaType} and cannot become ${push.parsed.mediaType}`,
   );
 }
 

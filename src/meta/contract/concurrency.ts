@@ -21,6 +21,7 @@ const BLOB = digestFor('blob');
 /** What rules rely on when many of them run at once. */
 export function concurrencyContract(fixture: ContractFixture): void {
   repositoriesAtOnce(fixture);
+  manifestsAtOnce(fixture);
   tagsAtOnce(fixture);
   blobsAtOnce(fixture);
 }
@@ -81,6 +82,21 @@ function repositoriesAtOnce({ check }: ContractFixture): void {
     goesOn.resolve();
     assert.equal((await adding).size, 0);
     await taking;
+  });
+}
+
+function manifestsAtOnce({ check }: ContractFixture): void {
+  check('manifests.put, of the same bytes under many types at once, stores one of them', async (store) => {
+    const repository = await ensure(store);
+    const stored = await together((index) =>
+      store.transaction(async (tx) => {
+        await tx.repositories.ensure(DEMO, 'ann', 1);
+        return tx.manifests.put(repository.id, manifestOf('m', { mediaType: `a/${index}` }), 'ann', 1);
+      }, CONCURRENT),
+    );
+    assert.equal(stored.filter(Boolean).length, 1);
+    const found = await store.read.manifests.getByDigest(DEMO, manifestOf('m').digest);
+    assert.equal(found?.mediaType, `a/${stored.indexOf(true)}`);
   });
 }
 

@@ -37,7 +37,11 @@ function lifeOfManifests({ check }: ContractFixture): void {
   check('manifests.put, again under another type, keeps the first', async (store) => {
     const repository = await ensure(store);
     await put(store, repository, manifestOf('m'));
-    await put(store, repository, manifestOf('m', { mediaType: 'text/confused' }));
+    const confused = manifestOf('m', { mediaType: 'text/confused' });
+    const again = (manifest: typeof confused) =>
+      store.transaction((tx) => tx.manifests.put(repository.id, manifest, 'ann', 2));
+    assert.equal(await again(confused), false);
+    assert.equal(await again(manifestOf('m')), true);
     const found = await store.read.manifests.getByDigest(DEMO, manifestOf('m').digest);
     assert.equal(found?.mediaType, manifestOf('m').mediaType);
   });

@@ -6,7 +6,7 @@ import type { Answer, Held } from './pool.ts';
 const MIGRATION_LOCK = 0x64726966;
 const PARTITIONS_SETTING = 'schema:partitions';
 
-export function postgresWords(partitions: number): SqlWords {
+function postgresWords(partitions: number): SqlWords {
   return {
     id: 'bigserial primary key',
     idWithin: (column) => ({ column: 'bigserial', constraint: `, primary key (${column}, id)` }),

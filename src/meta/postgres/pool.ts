@@ -59,6 +59,7 @@ export class Pool {
       query_timeout: options.queryMillisMax,
       idleTimeoutMillis: idleMillisMax,
       keepAlive: true,
+      application_name: 'drift',
       types: { getTypeParser },
     });
     // A connection that breaks is replaced when it is needed, and its statement fails; without listeners for what the

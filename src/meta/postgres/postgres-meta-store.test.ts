@@ -18,11 +18,16 @@ before(async () => {
 });
 after(() => postgres[Symbol.asyncDispose]());
 
-async function ask(url: string, sql: string): Promise<void> {
+async function answer(url: string, sql: string): Promise<readonly unknown[]> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
-  await client.query(sql);
+  const { rows } = await client.query(sql);
   await client.end();
+  return rows;
+}
+
+async function ask(url: string, sql: string): Promise<void> {
+  await answer(url, sql);
 }
 
 function isAway(error: unknown): boolean {
@@ -93,6 +98,44 @@ test('a transaction, of more callers than there are connections and places to wa
   goesOn.resolve();
   await holding;
   assert.equal(await others[0], null);
+  await store.close();
+});
+
+test('a transaction, that is to be durable, waits for the disk also where the database is set not to', async () => {
+  const url = await postgres.createDatabase();
+  const name = new URL(url).pathname.slice(1);
+  await ask(url, `alter database "${name}" set synchronous_commit = off`);
+  await ask(
+    url,
+    `create table seen (setting text);
+     create function see() returns trigger language plpgsql as $$ begin
+       insert into seen values (current_setting('synchronous_commit')); return new; end $$`,
+  );
+  const store = await openTestStore(url);
+  await ask(url, 'create trigger see after insert on settings for each row execute function see()');
+  await store.transaction((tx) => tx.access.putSetting('a', '1'));
+  await store.transaction((tx) => tx.access.putSetting('b', '1'), { durable: false });
+  assert.deepEqual(await answer(url, 'select setting from seen'), [{ setting: 'on' }, { setting: 'off' }]);
+  await store.close();
+});
+
+test('a database, whose connections are all in use, is busy and not away', async () => {
+  const url = await postgres.createDatabase();
+  const store = await openTestStore(url, { connectionsMax: 2, connectMillisMax: 200 });
+  const holds = Promise.withResolvers<void>();
+  const goesOn = Promise.withResolvers<void>();
+  const hold = (): Promise<void> =>
+    store.transaction(async () => {
+      holds.resolve();
+      await goesOn.promise;
+    });
+  const both = [hold(), hold()];
+  await holds.promise;
+  await assert.rejects(store.read.access.setting('a'), isAway);
+  goesOn.resolve();
+  await Promise.all(both);
+  // Nobody was told that the database is away, who came right after.
+  assert.equal(await store.read.access.setting('a'), null);
   await store.close();
 });
 

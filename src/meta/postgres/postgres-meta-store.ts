@@ -21,6 +21,10 @@ const standstillMillisMax = 15_000;
 /** How long a migration may take, its waiting for another node's included. */
 const migrationMillisMax = 60 * 60 * 1000;
 
+/** What is set to wait for more than our own disk (a standby) stays so; a server set to wait for nothing waits for us. */
+const DURABLE =
+  "select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') = 'off'";
+
 export interface PostgresMetaStoreOptions extends PoolOptions {
   /** `migrate`: makes and migrates the schema; `serve`: reads and writes one that is ours; `read`: never writes. */
   readonly mode: 'migrate' | 'serve' | 'read';
@@ -134,7 +138,7 @@ class Store implements MetaStore {
       const held = await this.#pool.hold();
       const transaction = new Transaction(held);
       try {
-        return await transaction.run(work, options);
+        return await transaction.run(work, beginText(options, this.#options.queryMillisMax));
       } catch (error) {
         if (run === runsMax || !transaction.isUndone || !isWorthAnotherRun(error)) throw fromPostgres(error);
       } finally {
@@ -180,14 +184,11 @@ class Transaction {
     this.#held = held;
   }
 
-  async run<T>(
-    work: (tx: MetaTransaction) => Promise<T>,
-    options: TransactionOptions,
-  ): Promise<Committed<T>> {
+  async run<T>(work: (tx: MetaTransaction) => Promise<T>, begin: string): Promise<Committed<T>> {
     const effects: (() => void)[] = [];
     const groups = postgresWrites(kyselyOver((sql, parameters) => this.#statement(sql, parameters)));
     try {
-      await this.#held.run(beginText(options), []);
+      await this.#held.run(begin, []);
       const value = await work({ ...groups, afterCommit: (effect) => void effects.push(effect) });
       this.#ended = true;
       await this.#commit();
@@ -227,12 +228,17 @@ class Transaction {
   }
 }
 
-function beginText({ durable = true, concurrent = false }: TransactionOptions): string {
+/** One round trip. What it sets ends with the transaction. */
+function beginText(
+  { durable = true, concurrent = false }: TransactionOptions,
+  statementMillisMax: number,
+): string {
   const isolation = concurrent ? 'read committed' : 'serializable';
   return [
     `begin isolation level ${isolation}`,
     `set local lock_timeout = ${lockMillisMax}`,
+    `set local statement_timeout = ${statementMillisMax}`,
     `set local idle_in_transaction_session_timeout = ${standstillMillisMax}`,
-    ...(durable ? [] : ['set local synchronous_commit = off']),
+    durable ? DURABLE : 'set local synchronous_commit = off',
   ].join('; ');
 }

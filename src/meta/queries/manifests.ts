@@ -204,10 +204,15 @@ type Joined = Database & { r: Database['manifest_references']; m: Database['mani
 type LiveReferences = SelectQueryBuilder<Joined, 'r' | 'm', object>;
 
 export class ManifestQueries extends ManifestReads implements contract.ManifestWrites {
-  async put(repository: contract.RepositoryId, manifest: contract.NewManifest, by: string, at: number) {
+  async put(
+    repository: contract.RepositoryId,
+    manifest: contract.NewManifest,
+    by: string,
+    at: number,
+  ): Promise<boolean> {
     const { subject } = manifest;
     const digest = digestToBytes(manifest.digest);
-    await this.db
+    const stored = await this.db
       .insertInto('manifests')
       .values({
         repository_id: repository,
@@ -224,9 +229,13 @@ export class ManifestQueries extends ManifestReads implements contract.ManifestW
         deleted_by: null,
       })
       .onConflict((conflict) =>
-        conflict.columns(['repository_id', 'digest']).doUpdateSet({ deleted_at: null, deleted_by: null }),
+        conflict
+          .columns(['repository_id', 'digest'])
+          .doUpdateSet({ deleted_at: null, deleted_by: null })
+          .whereRef('manifests.media_type', '=', 'excluded.media_type'),
       )
-      .execute();
+      .executeTakeFirst();
+    if ((stored.numInsertedOrUpdatedRows ?? 0n) === 0n) return false;
     for (const references of pagesOf(manifest.references)) {
       await this.db
         .insertInto('manifest_references')
@@ -244,6 +253,7 @@ export class ManifestQueries extends ManifestReads implements contract.ManifestW
         .onConflict((conflict) => conflict.doNothing())
         .execute();
     }
+    return true;
   }
 
   async delete(repository: contract.RepositoryId, digest: Digest, by: string, at: number): Promise<boolean> {
