@@ -51,6 +51,12 @@ export const SUITES: readonly Suite[] = [
   { name: 'crash/kill', files: ['test/crash/kill.test.ts'], needs: [], concurrency: 1 },
   { name: 'crash/power', files: ['test/crash/power.test.ts'], needs: ['gcc'], concurrency: 1 },
   { name: 'crash/model', files: ['test/crash/model.test.ts'], needs: [], concurrency: 1 },
+  {
+    name: 'nodes/kill',
+    files: ['test/nodes/kill.test.ts'],
+    needs: ['postgres', 'initdb', 'minio'],
+    concurrency: 1,
+  },
   { name: 'abuse/limits', files: ['test/abuse/limits.test.ts'], needs: [], concurrency: 1 },
   { name: 'abuse/requests', files: ['test/abuse/hostile-requests.test.ts'], needs: [], concurrency: 1 },
   { name: 'abuse/aborts', files: ['test/abuse/aborts.test.ts'], needs: [], concurrency: 1 },

@@ -184,5 +184,5 @@ export async function pushUntilCut(pusher: Pusher): Promise<void> {
 
 export function isCut(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : null;
-  return code === 'ECONNRESET' || code === 'ECONNREFUSED' || code === 'EPIPE';
+  return code === 'ECONNRESET' || code === 'ECONNREFUSED' || code === 'EPIPE' || code === 'EAWAY';
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { openFsBlobStore } from '../../src/blobs/fs/fs-blob-store.ts';
 import { openMetaStore } from '../../src/meta/open-meta-store.ts';
+import type { Stores } from '../../src/process/open-stores.ts';
 import { removeAbandonedBlobs } from '../../src/registry/abandoned-blobs.ts';
 import { expireUploads, sweepStaged } from '../../src/registry/expire-uploads.ts';
 import { runDrift } from '../harness/spawn-drift.ts';
@@ -9,39 +10,47 @@ import { runDrift } from '../harness/spawn-drift.ts';
 const DAY_MILLISECONDS = 24 * 60 * 60 * 1000;
 const ROWS_MAX = 100_000;
 
-/** Of a registry that does not run: what crashes left goes with the cleaning jobs, and only what is served stays. */
+/** Of a registry that does not run and keeps everything in this directory. */
 export async function checkLeftovers(dataDirectory: string): Promise<void> {
   const database = { backend: 'sqlite' as const, file: join(dataDirectory, 'drift.db') };
   const meta = await openMetaStore({ database, secrets: { databaseUrl: null } }, { mode: 'serve' });
   const blobs = await openFsBlobStore({ root: dataDirectory });
   try {
-    const clock = { now: () => Date.now() + 30 * DAY_MILLISECONDS };
-    await expireUploads({ meta, blobs, clock }, ROWS_MAX);
-    await sweepStaged({ meta, blobs, clock }, DAY_MILLISECONDS / 1000);
-    assert.equal(await meta.read.uploads.count(), 0, 'every upload has expired');
-    assert.deepEqual((await blobs.listStaged(null, ROWS_MAX)).entries, [], 'no staged bytes are left');
-    const deps = { meta, blobs, clock, graceSeconds: DAY_MILLISECONDS / 1000 };
-    await removeAbandonedBlobs(deps, { limit: ROWS_MAX, signal: new AbortController().signal });
-    const rows = await meta.read.blobs.scan(null, ROWS_MAX);
-    assert.deepEqual(
-      rows.filter(({ state }) => state !== 'present'),
-      [],
-      'no push that died left a row',
-    );
-    assert.deepEqual(
-      (await blobs.list(null, ROWS_MAX)).entries.map(({ location }) => location).toSorted(),
-      rows.map(({ location }) => location).toSorted(),
-      'no push that died left bytes',
-    );
+    await checkLeftoversOf({ meta, blobs });
   } finally {
     await blobs.close();
     await meta.close();
   }
 }
 
+/** What crashes left goes with the cleaning jobs, and only what is served stays. */
+export async function checkLeftoversOf({ meta, blobs }: Stores): Promise<void> {
+  const clock = { now: () => Date.now() + 30 * DAY_MILLISECONDS };
+  await expireUploads({ meta, blobs, clock }, ROWS_MAX);
+  await sweepStaged({ meta, blobs, clock }, DAY_MILLISECONDS / 1000);
+  assert.equal(await meta.read.uploads.count(), 0, 'every upload has expired');
+  assert.deepEqual((await blobs.listStaged(null, ROWS_MAX)).entries, [], 'no staged bytes are left');
+  const deps = { meta, blobs, clock, graceSeconds: DAY_MILLISECONDS / 1000 };
+  await removeAbandonedBlobs(deps, { limit: ROWS_MAX, signal: new AbortController().signal });
+  const rows = await meta.read.blobs.scan(null, ROWS_MAX);
+  assert.deepEqual(
+    rows.filter(({ state }) => state !== 'present'),
+    [],
+    'no push that died left a row',
+  );
+  assert.deepEqual(
+    (await blobs.list(null, ROWS_MAX)).entries.map(({ location }) => location).toSorted(),
+    rows.map(({ location }) => location).toSorted(),
+    'no push that died left bytes',
+  );
+}
+
 /** `drift fsck --rehash` finds neither damage nor waste. */
-export async function checkFsck(dataDirectory: string): Promise<void> {
-  const fsck = await runDrift(['fsck', '--rehash'], { dataDirectory });
+export async function checkFsck(
+  dataDirectory: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const fsck = await runDrift(['fsck', '--rehash'], { dataDirectory, env });
   assert.equal(fsck.stdout, 'Ledger and blobs agree.\n');
   assert.equal(fsck.code, 0);
 }

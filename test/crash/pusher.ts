@@ -20,12 +20,15 @@ export class Pusher {
   readonly random: SeededRandom;
   readonly #contents = new Map<string, Buffer>();
   readonly #open = new Map<string, OpenUpload>();
+  readonly #mayBeAway: boolean;
   #client: V2Client | null = null;
   #names = 0;
 
-  constructor(repository: string, random: SeededRandom) {
+  /** With `mayBeAway` a 503 is no answer: what was asked for may have happened or not. */
+  constructor(repository: string, random: SeededRandom, options: { readonly mayBeAway?: boolean } = {}) {
     this.repository = repository;
     this.random = random;
+    this.#mayBeAway = options.mayBeAway ?? false;
   }
 
   connect(port: number): void {
@@ -52,10 +55,13 @@ export class Pusher {
     return `${kind} ${this.repository} ${name}`;
   }
 
-  send(method: string, path: string, headers: Headers, body?: Uint8Array): Promise<Answer> {
+  async send(method: string, path: string, headers: Headers, body?: Uint8Array): Promise<Answer> {
     assert.ok(this.#client !== null);
     const ask: Ask = { headers, ...(body === undefined ? {} : { body }) };
-    return this.#client.send(method, path, ask);
+    const answer = await this.#client.send(method, path, ask);
+    if (answer.status !== 503 || !this.#mayBeAway) return answer;
+    assert.ok(Number(answer.headers['retry-after']) > 0, 'a 503 says when to come again');
+    throw Object.assign(new Error(`503: ${answer.message}`), { code: 'EAWAY' });
   }
 
   /** Sends what changes these names, and believes the answer. */
