@@ -24,6 +24,7 @@ const FAILURES: Readonly<Record<string, Failure>> = {
     retryable: false,
   },
   CredentialsProviderError: { sentence: 'no credentials were found', retryable: true },
+  NoSuchUpload: { sentence: 'what was sent of it is not there any more', retryable: true },
   SlowDown: { sentence: 'the service asks for fewer requests', retryable: true },
   QuotaExceeded: { sentence: 'the quota of the bucket is used up', retryable: true, full: true },
   XAmzQuotaExceeded: { sentence: 'the quota of the bucket is used up', retryable: true, full: true },
@@ -106,6 +107,7 @@ function failureOf(error: ServiceError): Failure {
     return { sentence: `the certificate of the endpoint is not trusted (${error.code})`, retryable: false };
   }
   const status = statusOf(error);
+  if (status === 301) return FAILURES['PermanentRedirect'] as Failure;
   if (status === null)
     return { sentence: `the connection failed (${error.code ?? error.name})`, retryable: true };
   if (status === 403) return FAILURES['AccessDenied'] as Failure;

@@ -48,6 +48,8 @@ export interface ListedObject {
 
 /** How often a conditional write is made again over what another attempt of it, or a writer before us, left. */
 const CONFLICTS_MAX = 3;
+/** How far the clock of the service may be ahead; an upload is taken over no sooner than its lease ends, which is longer. */
+const CLOCKS_MILLISECONDS_MAX = 5_000;
 
 /** The requests that the store makes, each as a function. Throws what the service says (see `failures.ts`). */
 export class Objects {
@@ -64,17 +66,18 @@ export class Objects {
 
   async checkBucket(signal: AbortSignal): Promise<void> {
     const { client } = this.service;
-    await this.service.call({ action: 'reach the bucket', signal }, (abortSignal) =>
-      client.send(new HeadBucketCommand(this.#bucket), { abortSignal }),
+    const found = await orNull(
+      this.service.call({ signal }, (abortSignal) =>
+        client.send(new HeadBucketCommand(this.#bucket), { abortSignal }),
+      ),
     );
+    if (found === null) throw unavailable(`the bucket ${this.service.bucket} does not exist`, false);
   }
 
   async head(key: string): Promise<ObjectFacts | null> {
     const command = new HeadObjectCommand({ ...this.#bucket, Key: key });
     const answer = await orNull(
-      this.service.call({ action: 'look at an object' }, (abortSignal) =>
-        this.service.client.send(command, { abortSignal }),
-      ),
+      this.service.call({}, (abortSignal) => this.service.client.send(command, { abortSignal })),
     );
     if (answer === null) return null;
     return {
@@ -92,9 +95,7 @@ export class Objects {
       ...(range === null ? {} : { Range: `bytes=${range.start}-${range.end}` }),
     });
     const answer = await orNull(
-      this.service.call({ action: 'read an object', signal }, (abortSignal) =>
-        this.service.client.send(command, { abortSignal }),
-      ),
+      this.service.call({ signal }, (abortSignal) => this.service.client.send(command, { abortSignal })),
     );
     if (answer === null) return null;
     const stream = answer.Body as Readable;
@@ -112,7 +113,7 @@ export class Objects {
     key: string,
     range: ByteRange | null = null,
   ): Promise<{ readonly bytes: Buffer; readonly etag: string } | null> {
-    const call = { action: 'read an object', bodyBytes: range === null ? 0 : range.end - range.start + 1 };
+    const call = { bodyBytes: range === null ? 0 : range.end - range.start + 1 };
     return await orNull(
       this.service.call(call, async (signal) => {
         const command = new GetObjectCommand({
@@ -135,41 +136,57 @@ export class Objects {
   }
 
   /**
-   * Writes a blob's bytes at its key, over what has the ETag `expected` (`null`: over nothing). Where something else stands
-   * there, it is what an attempt of ours left whose answer was lost, or what a request wrote that lost the upload's lease:
-   * it is written over. A write that was on its way when its upload was taken over does not get that chance: it fails.
+   * Writes a blob's bytes at its key, over what has the ETag `over` (`null`: over nothing). What else stands there was left
+   * by an earlier beginning of the upload or by an attempt of this write whose answer was lost, and is written over, unless
+   * it is younger than the append that writes: then another request has taken the upload over meanwhile, and this one,
+   * held up on its way, must not touch what is perhaps a blob by now.
    */
-  async putBlob(key: string, body: Pieces, expected: string | null): Promise<string> {
-    const { storageClass } = this.service.config;
-    const input = {
-      ...this.#encryption(),
-      ...(storageClass === null
-        ? {}
-        : { StorageClass: storageClass as PutObjectCommandInput['StorageClass'] }),
-      ContentType: 'application/octet-stream',
-    };
-    let standing = expected;
+  async putBlob(
+    key: string,
+    body: Pieces,
+    place: { readonly over: string | null; readonly since: number },
+  ): Promise<string> {
+    const input = { ...this.#kind(), ContentType: 'application/octet-stream' };
+    let { over } = place;
     for (let attempt = 0; ; attempt++) {
       if (!this.#conditionsWork) break;
       try {
-        const condition = standing === null ? { IfNoneMatch: '*' } : { IfMatch: standing };
+        const condition = over === null ? { IfNoneMatch: '*' } : { IfMatch: over };
         return await this.#put(key, body, { ...input, ...condition });
       } catch (error) {
         if (isNotImplemented(error)) this.#conditionsWork = false;
-        else if ((isConflict(error) || isAbsent(error)) && attempt < CONFLICTS_MAX) {
-          standing = (await this.head(key))?.etag ?? null;
-        } else throw error;
+        else if ((!isConflict(error) && !isAbsent(error)) || attempt >= CONFLICTS_MAX) throw error;
+        else {
+          const found = await this.head(key);
+          const isYounger = found !== null && found.modifiedAt > place.since + CLOCKS_MILLISECONDS_MAX;
+          if (isYounger && found.sizeBytes === body.sizeBytes) return found.etag;
+          if (isYounger) throw unavailable('another request went on with this upload', true);
+          over = found?.etag ?? null;
+        }
       }
     }
     return await this.#put(key, body, input);
   }
 
-  async putState(key: string, body: Pieces, metadata: Readonly<Record<string, string>>): Promise<void> {
-    await this.#put(key, body, { ...this.#encryption(), Metadata: { ...metadata } });
+  async putState(
+    key: string,
+    state: {
+      readonly body: Pieces;
+      readonly metadata: Readonly<Record<string, string>>;
+      readonly signal?: AbortSignal;
+    },
+  ): Promise<void> {
+    const { body, metadata, signal } = state;
+    await this.#put(key, body, { ...this.#encryption(), Metadata: { ...metadata } }, signal);
   }
 
-  async #put(key: string, body: Pieces, input: Partial<PutObjectCommandInput>): Promise<string> {
-    const call = { action: 'write an object', bodyBytes: body.sizeBytes };
+  async #put(
+    key: string,
+    body: Pieces,
+    input: Partial<PutObjectCommandInput>,
+    signal?: AbortSignal,
+  ): Promise<string> {
+    const call = { bodyBytes: body.sizeBytes, ...(signal === undefined ? {} : { signal }) };
     const answer = await this.service.call(call, (abortSignal) =>
       this.service.client.send(
         new PutObjectCommand({ ...input, ...this.#bucket, Key: key, ...bodyOf(body) }),
@@ -180,27 +197,23 @@ export class Objects {
   }
 
   /** Absent: no effect. */
-  async delete(key: string): Promise<void> {
+  async delete(key: string, signal?: AbortSignal): Promise<void> {
     const command = new DeleteObjectCommand({ ...this.#bucket, Key: key });
     await orNull(
-      this.service.call({ action: 'delete an object' }, (abortSignal) =>
+      this.service.call(signal === undefined ? {} : { signal }, (abortSignal) =>
         this.service.client.send(command, { abortSignal }),
       ),
     );
   }
 
   async createMultipart(key: string): Promise<string> {
-    const { storageClass } = this.service.config;
     const command = new CreateMultipartUploadCommand({
-      ...this.#encryption(),
-      ...(storageClass === null
-        ? {}
-        : { StorageClass: storageClass as PutObjectCommandInput['StorageClass'] }),
+      ...this.#kind(),
       ...this.#bucket,
       Key: key,
       ContentType: 'application/octet-stream',
     });
-    const answer = await this.service.call({ action: 'begin a multipart upload' }, (abortSignal) =>
+    const answer = await this.service.call({}, (abortSignal) =>
       this.service.client.send(command, { abortSignal }),
     );
     if (answer.UploadId === undefined) throw unavailable('the service named no multipart upload', false);
@@ -208,7 +221,7 @@ export class Objects {
   }
 
   async uploadPart(at: PartPlace, body: Pieces): Promise<Part> {
-    const call = { action: 'write a part', bodyBytes: body.sizeBytes };
+    const call = { bodyBytes: body.sizeBytes };
     const answer = await this.service.call(call, (abortSignal) =>
       this.service.client.send(
         new UploadPartCommand({ ...this.#bucket, ...this.#place(at), ...bodyOf(body) }),
@@ -226,7 +239,7 @@ export class Objects {
       CopySource: encodeURI(`${this.service.bucket}/${at.key}`),
       CopySourceRange: `bytes=${range.start}-${range.end}`,
     });
-    const answer = await this.service.call({ action: 'copy a part', serverSide: true }, (abortSignal) =>
+    const answer = await this.service.call({ serverSide: true }, (abortSignal) =>
       this.service.client.send(command, { abortSignal }),
     );
     return { sizeBytes: range.end - range.start + 1, etag: answer.CopyPartResult?.ETag ?? '' };
@@ -239,7 +252,7 @@ export class Objects {
       UploadId: multipartId,
       MultipartUpload: { Parts: parts.map(({ etag }, index) => ({ PartNumber: index + 1, ETag: etag })) },
     });
-    await this.service.call({ action: 'complete a multipart upload', serverSide: true }, (abortSignal) =>
+    await this.service.call({ serverSide: true }, (abortSignal) =>
       this.service.client.send(command, { abortSignal }),
     );
   }
@@ -247,11 +260,7 @@ export class Objects {
   /** Unknown: no effect. */
   async abortMultipart(key: string, multipartId: string): Promise<void> {
     const command = new AbortMultipartUploadCommand({ ...this.#bucket, Key: key, UploadId: multipartId });
-    await orNull(
-      this.service.call({ action: 'abort a multipart upload' }, (abortSignal) =>
-        this.service.client.send(command, { abortSignal }),
-      ),
-    );
+    await orNull(this.service.call({}, (abortSignal) => this.service.client.send(command, { abortSignal })));
   }
 
   /** In byte order of the keys, behind `after`. */
@@ -262,7 +271,7 @@ export class Objects {
       MaxKeys: limit,
       ...(after === null ? {} : { StartAfter: after }),
     });
-    const answer = await this.service.call({ action: 'list objects' }, (abortSignal) =>
+    const answer = await this.service.call({}, (abortSignal) =>
       this.service.client.send(command, { abortSignal }),
     );
     return (answer.Contents ?? []).map((entry) => ({
@@ -270,6 +279,16 @@ export class Objects {
       sizeBytes: entry.Size ?? 0,
       modifiedAt: wholeSeconds(entry.LastModified),
     }));
+  }
+
+  /** Of blobs: states are read again soon and live short. */
+  #kind() {
+    const { storageClass } = this.service.config;
+    if (storageClass === null) return this.#encryption();
+    return {
+      ...this.#encryption(),
+      StorageClass: storageClass as NonNullable<PutObjectCommandInput['StorageClass']>,
+    };
   }
 
   #encryption() {
@@ -291,6 +310,10 @@ export interface PartPlace {
   readonly multipartId: string;
   /** From 1. */
   readonly number: number;
+}
+
+export function piecesOf(bytes: Uint8Array): Pieces {
+  return { pieces: [bytes], sizeBytes: bytes.byteLength };
 }
 
 /** A stream made anew for each attempt: the pieces themselves stay where they are. */

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import type { S3Config, S3Credentials } from '../../config/config.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { untilAborted } from '../../std/until-aborted.ts';
@@ -15,7 +16,7 @@ import type {
 import { isAbsent } from './failures.ts';
 import { Layout, locationOf, uploadAt } from './layout.ts';
 import { ObjectBody } from './object-body.ts';
-import { Objects } from './objects.ts';
+import { Objects, piecesOf } from './objects.ts';
 import { PartWriter, type WrittenParts } from './part-writer.ts';
 import { Service, translating } from './service.ts';
 import { type Base, cutAt, NOTHING, Staging } from './staging.ts';
@@ -26,6 +27,10 @@ import { partsBytes } from './upload-state.ts';
 const PARTS_MAX = 10_000;
 /** States looked at side by side in a listing. */
 const LOOKS_MAX = 16;
+/** A write that succeeded so lately is proof enough that the bucket can be written to. */
+const WRITE_PROBE_MILLISECONDS = 60_000;
+/** Uploads that this process has written last, and that it therefore need not look at again. */
+const REMEMBERED_MAX = 10_000;
 
 export interface S3StoreOptions {
   readonly config: S3Config;
@@ -48,21 +53,24 @@ export class S3BlobStore implements BlobStore {
   readonly space = null;
   readonly memory: UploadMemory;
   readonly #config: S3Config;
-  readonly #objects: Objects;
-  readonly #layout: Layout;
-  readonly #staging: Staging;
+  readonly objects: Objects;
+  readonly layout: Layout;
+  readonly staging: Staging;
   readonly #partsMax: number;
+  /** Size of the object that this process has put at the key of an upload: nobody else writes it meanwhile. */
+  readonly #wholeObjects = new LRUCache<UploadId, number>({ max: REMEMBERED_MAX });
+  #wroteAt = Number.NEGATIVE_INFINITY;
 
   constructor({ config, credentials, partsMax = PARTS_MAX }: S3StoreOptions) {
     this.#config = config;
-    this.#objects = new Objects(new Service(config, credentials));
-    this.#layout = new Layout(config.prefix);
+    this.objects = new Objects(new Service(config, credentials));
+    this.layout = new Layout(config.prefix);
     this.#partsMax = partsMax;
     const { partBytes, uploadMemoryBytesMax } = config;
     this.memory = new UploadMemory({ bytesMax: uploadMemoryBytesMax, partBytes });
     // One more for the tail.
-    const staging = { objects: this.#objects, layout: this.#layout, partBytes, partsMax: partsMax - 1 };
-    this.#staging = new Staging(staging);
+    const staging = { objects: this.objects, layout: this.layout, partBytes, partsMax: partsMax - 1 };
+    this.staging = new Staging(staging);
   }
 
   async append(
@@ -71,45 +79,49 @@ export class S3BlobStore implements BlobStore {
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<number> {
+    this.#wholeObjects.delete(uploadId);
     return await translating('write to an upload', async () => {
       if (offset > 0) {
-        const base = await this.#staging.baseAt(uploadId, offset);
+        const base = await this.staging.baseAt(uploadId, offset);
         return await this.#write(uploadId, { base, offset, chunks, signal });
       }
       // An upload that begins has nothing yet, hardly ever: this is found out while its bytes come.
-      const dropped = this.#staging.drop(uploadId);
+      const dropped = this.staging.drop(uploadId);
       dropped.catch(() => undefined);
       return await this.#write(uploadId, { base: NOTHING, offset, chunks, signal, dropped });
     });
   }
 
   async staged(uploadId: UploadId): Promise<StagedUpload | null> {
-    return await translating('look at an upload', () => this.#staging.look(uploadId));
+    return await translating('look at an upload', () => this.staging.look(uploadId));
   }
 
   async readStaged(uploadId: UploadId, signal: AbortSignal): Promise<BlobBody | null> {
     return await translating('read an upload', async () => {
-      const state = await this.#staging.readState(uploadId);
+      const state = await this.staging.readState(uploadId);
       const isJoined = state === null || partsBytes(state.parts) + state.tail.byteLength === 0;
-      if (!isJoined) await this.#staging.join(uploadId, state);
+      if (!isJoined) await this.staging.join(uploadId, state);
       return await this.#body(uploadId, null, signal);
     });
   }
 
   async commit(uploadId: UploadId, _digest: Digest, sizeBytes: number): Promise<StoredBlob | null> {
+    if (this.#wholeObjects.get(uploadId) === sizeBytes) {
+      return { location: locationOf(uploadId), uploadId, sizeBytes, modifiedAt: Date.now() };
+    }
     return await translating('commit a blob', async () => {
-      const state = await this.#staging.readState(uploadId);
+      const state = await this.staging.readState(uploadId);
       const inParts = state === null ? 0 : partsBytes(state.parts) + state.tail.byteLength;
       if (state !== null && inParts > 0) {
         if (inParts < sizeBytes) return null;
         const cut = cutAt(state, sizeBytes);
         try {
-          await this.#staging.join(uploadId, cut === null || sizeBytes === 0 ? state : { ...state, ...cut });
+          await this.staging.join(uploadId, cut === null || sizeBytes === 0 ? state : { ...state, ...cut });
         } catch (error) {
           if (isAbsent(error)) return null;
           throw error;
         }
-      } else if (state !== null) await this.#staging.drop(uploadId);
+      } else if (state !== null) await this.staging.drop(uploadId);
       return await this.#settled(uploadId, sizeBytes);
     });
   }
@@ -122,23 +134,24 @@ export class S3BlobStore implements BlobStore {
     const { signal } = new AbortController();
     if (sizeBytes === 0) await this.#write(uploadId, { base: NOTHING, offset: 0, chunks: none(), signal });
     else {
-      const base = await this.#staging.baseAt(uploadId, sizeBytes);
+      const base = await this.staging.baseAt(uploadId, sizeBytes);
       await this.#write(uploadId, { base, offset: sizeBytes, chunks: none(), signal });
-      const state = await this.#staging.readState(uploadId);
-      if (state !== null) await this.#staging.join(uploadId, state);
+      const state = await this.staging.readState(uploadId);
+      if (state !== null) await this.staging.join(uploadId, state);
     }
     return await this.#stat(uploadId);
   }
 
   /** What stands at the key stays: it may be a blob, and nothing here would tell. `withdraw` takes it away. */
   async discard(uploadId: UploadId): Promise<void> {
-    await translating('discard an upload', () => this.#staging.drop(uploadId));
+    await translating('discard an upload', () => this.staging.drop(uploadId));
   }
 
   async withdraw(uploadId: UploadId): Promise<void> {
+    this.#wholeObjects.delete(uploadId);
     await translating('withdraw an upload', async () => {
-      await this.#staging.drop(uploadId);
-      await this.#objects.delete(this.#layout.blobKey(uploadId));
+      await this.staging.drop(uploadId);
+      await this.objects.delete(this.layout.blobKey(uploadId));
     });
   }
 
@@ -155,52 +168,57 @@ export class S3BlobStore implements BlobStore {
   }
 
   async delete(location: BlobLocation): Promise<void> {
-    await translating('delete a blob', () => this.#objects.delete(this.#layout.blobKey(uploadAt(location))));
+    const uploadId = uploadAt(location);
+    this.#wholeObjects.delete(uploadId);
+    await translating('delete a blob', () => this.objects.delete(this.layout.blobKey(uploadId)));
   }
 
   async list(cursor: string | null, limit: number): Promise<Page<StoredBlob>> {
     return await translating('list blobs', async () => {
-      const after = cursor === null ? null : `${this.#layout.blobs}${cursor}`;
-      const found = await this.#objects.list(this.#layout.blobs, after, limit);
+      const after = cursor === null ? null : `${this.layout.blobs}${cursor}`;
+      const found = await this.objects.list(this.layout.blobs, after, limit);
       const entries = found.flatMap(({ key, sizeBytes, modifiedAt }) => {
-        const uploadId = this.#layout.uploadOfBlob(key);
+        const uploadId = this.layout.uploadOfBlob(key);
         return uploadId === null ? [] : [{ location: locationOf(uploadId), uploadId, sizeBytes, modifiedAt }];
       });
-      return { entries, cursor: nextCursor(found, limit, this.#layout.blobs) };
+      return { entries, cursor: nextCursor(found, limit, this.layout.blobs) };
     });
   }
 
   async listStaged(cursor: string | null, limit: number): Promise<Page<StagedUpload>> {
     return await translating('list uploads', async () => {
-      const after = cursor === null ? null : `${this.#layout.staged}${cursor}`;
-      const found = await this.#objects.list(this.#layout.staged, after, limit);
-      const uploadIds = found.flatMap(({ key }) => this.#layout.uploadOfState(key) ?? []);
+      const after = cursor === null ? null : `${this.layout.staged}${cursor}`;
+      const found = await this.objects.list(this.layout.staged, after, limit);
+      const uploadIds = found.flatMap(({ key }) => this.layout.uploadOfState(key) ?? []);
       const entries: StagedUpload[] = [];
       for (let start = 0; start < uploadIds.length; start += LOOKS_MAX) {
         const some = uploadIds.slice(start, start + LOOKS_MAX);
-        const looks = await Promise.all(some.map((uploadId) => this.#staging.look(uploadId)));
+        const looks = await Promise.all(some.map((uploadId) => this.staging.look(uploadId)));
         entries.push(...looks.filter((look) => look !== null));
       }
-      return { entries, cursor: nextCursor(found, limit, this.#layout.staged) };
+      return { entries, cursor: nextCursor(found, limit, this.layout.staged) };
     });
   }
 
   async probe(signal: AbortSignal): Promise<void> {
-    await translating('use the bucket', async () => {
-      await this.#objects.checkBucket(signal);
-      const key = this.#layout.probe(randomBytes(16).toString('hex'));
-      const body = Buffer.from('probe\n');
-      await this.#objects.putState(key, { pieces: [body], sizeBytes: body.byteLength }, {});
-      await this.#objects.delete(key);
+    const { bucket, endpoint, region } = this.#config;
+    await translating(`use the bucket ${bucket} at ${endpoint ?? `Amazon S3 in ${region}`}`, async () => {
+      await this.objects.checkBucket(signal);
+      if (performance.now() - this.#wroteAt < WRITE_PROBE_MILLISECONDS) return;
+      const key = this.layout.probe(randomBytes(16).toString('hex'));
+      await this.objects.putState(key, { body: piecesOf(Buffer.from('probe\n')), metadata: {}, signal });
+      await this.objects.delete(key, signal);
+      this.#wroteAt = performance.now();
     });
   }
 
   async close(): Promise<void> {
-    this.#objects.service.close();
+    this.objects.service.close();
   }
 
   async #write(uploadId: UploadId, append: Append): Promise<number> {
     const { chunks, signal, dropped } = append;
+    const since = Date.now();
     let { base } = append;
     let writer = this.#writer(uploadId, append, base);
     let failure: { readonly error: unknown } | null = null;
@@ -218,7 +236,7 @@ export class S3BlobStore implements BlobStore {
       }
       const written = await writer.settle();
       await dropped;
-      await this.#note(uploadId, base, written);
+      await this.#note(uploadId, { base, since }, written);
       if (failure !== null) throw failure.error;
       if (written.error !== null) throw written.error;
       return partsBytes(written.parts) + written.tailBytes;
@@ -228,10 +246,10 @@ export class S3BlobStore implements BlobStore {
   }
 
   #writer(uploadId: UploadId, { offset, dropped }: Append, base: Base): PartWriter {
-    const key = this.#layout.blobKey(uploadId);
+    const key = this.layout.blobKey(uploadId);
     return new PartWriter(
       {
-        objects: this.#objects,
+        objects: this.objects,
         memory: this.memory,
         key,
         partBytes: this.#config.partBytes,
@@ -239,8 +257,8 @@ export class S3BlobStore implements BlobStore {
         begin: async () => {
           await dropped;
           // What an earlier beginning of this upload left there is none of it.
-          if (offset === 0) await this.#objects.delete(key);
-          return await this.#staging.begin(uploadId);
+          if (offset === 0) await this.objects.delete(key);
+          return await this.staging.begin(uploadId);
         },
       },
       base,
@@ -251,24 +269,34 @@ export class S3BlobStore implements BlobStore {
   async #joinedBase(uploadId: UploadId, base: Base, writer: PartWriter): Promise<Base> {
     const written = await writer.settle();
     if (written.error !== null) throw written.error;
-    await this.#note(uploadId, base, written);
+    await this.#note(uploadId, { base, since: Date.now() }, written);
     writer.close();
-    return await this.#staging.baseAt(uploadId, partsBytes(written.parts) + written.tailBytes);
+    return await this.staging.baseAt(uploadId, partsBytes(written.parts) + written.tailBytes);
   }
 
   /** Makes what was written what is staged. */
-  async #note(uploadId: UploadId, base: Base, written: WrittenParts): Promise<void> {
+  async #note(
+    uploadId: UploadId,
+    { base, since }: { readonly base: Base; readonly since: number },
+    written: WrittenParts,
+  ): Promise<void> {
     const { multipartId, parts } = written;
-    const tail = { pieces: written.tail, sizeBytes: written.tailBytes };
-    if (multipartId !== null && (parts.length > 0 || written.error !== null)) {
-      await this.#staging.writeState(uploadId, { multipartId, parts }, tail);
+    if (isAbsent(written.error)) {
+      await this.staging.forget(uploadId);
       return;
     }
-    await this.#objects.putBlob(this.#layout.blobKey(uploadId), tail, base.replaces);
+    const tail = { pieces: written.tail, sizeBytes: written.tailBytes };
+    if (multipartId !== null && (parts.length > 0 || written.error !== null)) {
+      await this.staging.writeState(uploadId, { multipartId, parts }, tail);
+      return;
+    }
+    await this.objects.putBlob(this.layout.blobKey(uploadId), tail, { over: base.replaces, since });
+    // An unused multipart upload would still have to be dropped.
+    if (multipartId === null) this.#wholeObjects.set(uploadId, tail.sizeBytes);
   }
 
   async #stat(uploadId: UploadId): Promise<StoredBlob | null> {
-    const object = await this.#objects.head(this.#layout.blobKey(uploadId));
+    const object = await this.objects.head(this.layout.blobKey(uploadId));
     if (object === null) return null;
     const { sizeBytes, modifiedAt } = object;
     return { location: locationOf(uploadId), uploadId, sizeBytes, modifiedAt };
@@ -276,7 +304,7 @@ export class S3BlobStore implements BlobStore {
 
   async #body(uploadId: UploadId, range: ByteRange | null, signal: AbortSignal): Promise<BlobBody | null> {
     signal.throwIfAborted();
-    const opened = await this.#objects.open(this.#layout.blobKey(uploadId), range, signal);
+    const opened = await this.objects.open(this.layout.blobKey(uploadId), range, signal);
     if (opened === null) return null;
     return new ObjectBody(opened.stream, {
       ...opened,

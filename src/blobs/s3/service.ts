@@ -15,8 +15,6 @@ const BODY_BYTES_PER_SECOND_MIN = 1024 * 1024;
 const SERVER_SIDE_SECONDS_MAX = 300;
 
 export interface Call {
-  /** What could not be done, after "cannot". */
-  readonly action: string;
   /** Bytes that go there with it. */
   readonly bodyBytes?: number;
   /** The service works on bytes that it has. */

@@ -1,7 +1,7 @@
 import type { BlobStore, UploadId } from '../blob-store.ts';
 import { isAbsent, statusOf, unavailable } from './failures.ts';
 import type { Layout } from './layout.ts';
-import type { Objects, Pieces } from './objects.ts';
+import { type Objects, type Pieces, piecesOf } from './objects.ts';
 import {
   decodeState,
   encodeHead,
@@ -74,11 +74,10 @@ export class Staging {
     const { objects, layout } = this.#options;
     const head = encodeHead(state);
     const size = partsBytes(state.parts) + tail.sizeBytes;
-    await objects.putState(
-      layout.stateKey(uploadId),
-      { pieces: [head, ...tail.pieces], sizeBytes: head.byteLength + tail.sizeBytes },
-      { [SIZE_METADATA]: isEmpty(state, tail.sizeBytes) ? 'none' : String(size) },
-    );
+    await objects.putState(layout.stateKey(uploadId), {
+      body: { pieces: [head, ...tail.pieces], sizeBytes: head.byteLength + tail.sizeBytes },
+      metadata: { [SIZE_METADATA]: isEmpty(state, tail.sizeBytes) ? 'none' : String(size) },
+    });
   }
 
   /** A new multipart upload, noted before anything goes into it. What is staged so far stays where it is. */
@@ -118,8 +117,11 @@ export class Staging {
     }
     if (cut.parts.length < state.parts.length) {
       // Before those parts are written over: until then this state and its parts are one.
-      const tail = { pieces: [cut.tail], sizeBytes: cut.tail.byteLength };
-      await this.writeState(uploadId, { multipartId: state.multipartId, parts: cut.parts }, tail);
+      await this.writeState(
+        uploadId,
+        { multipartId: state.multipartId, parts: cut.parts },
+        piecesOf(cut.tail),
+      );
     }
     if (cut.parts.length < this.#options.partsMax) {
       return { multipartId: state.multipartId, ...cut, replaces: null };
@@ -134,17 +136,17 @@ export class Staging {
     const key = layout.blobKey(uploadId);
     const { multipartId, tail } = state;
     const parts = [...state.parts];
-    if (tail.byteLength > 0) {
-      const place = { key, multipartId, number: parts.length + 1 };
-      parts.push(await objects.uploadPart(place, { pieces: [tail], sizeBytes: tail.byteLength }));
-    }
     try {
+      if (tail.byteLength > 0) {
+        const place = { key, multipartId, number: parts.length + 1 };
+        parts.push(await objects.uploadPart(place, piecesOf(tail)));
+      }
       await objects.completeMultipart(key, multipartId, parts);
     } catch (error) {
       // Also what an attempt is answered whose forerunner succeeded unheard.
       const isGone = isAbsent(error) || statusOf(error) === 400;
       if (!isGone) throw error;
-      await this.#requireJoined(uploadId, partsBytes(parts), error);
+      await this.#requireJoined(uploadId, partsBytes(state.parts) + tail.byteLength, error);
     }
     await objects.delete(layout.stateKey(uploadId));
   }
@@ -153,9 +155,13 @@ export class Staging {
     const { objects, layout } = this.#options;
     const object = await objects.head(layout.blobKey(uploadId));
     if (object?.sizeBytes === sizeBytes) return;
-    // Whoever aborted it: the bytes are gone, and the state speaks of nothing.
-    if (isAbsent(cause)) await objects.delete(layout.stateKey(uploadId));
+    if (isAbsent(cause)) await this.forget(uploadId);
     throw cause;
+  }
+
+  /** The multipart upload is gone, whoever aborted it: what the state names is staged no more. */
+  async forget(uploadId: UploadId): Promise<void> {
+    await this.#options.objects.delete(this.#options.layout.stateKey(uploadId));
   }
 
   async #baseFromObject(uploadId: UploadId, offset: number, unused: string | null): Promise<Base> {
@@ -172,7 +178,7 @@ export class Staging {
       // What is dropped is dropped at once: should what comes now not arrive, it must not be taken for it.
       const isCut = offset < object.sizeBytes;
       const replaces = isCut
-        ? await objects.putBlob(key, { pieces: [bytes], sizeBytes: offset }, etag)
+        ? await objects.putBlob(key, piecesOf(bytes), { over: etag, since: Date.now() })
         : etag;
       return { ...NOTHING, multipartId: unused, tail: bytes, replaces };
     }
