@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { EXIT } from '../std/exit-codes.ts';
 import { readVersion } from '../std/version.ts';
 import type { ConfigCommandArgs } from './config-check.ts';
@@ -78,8 +78,51 @@ function buildProgram(surroundings: Surroundings, finish: (code: number) => void
     .action(() => {
       stdout.write(`drift ${readVersion()} (node ${process.versions.node})\n`);
     });
+  addDatabaseCommands(program, args, finish);
   addConfigCommands(program, args, finish);
   return program;
+}
+
+function addDatabaseCommands(
+  program: Command,
+  args: (flags: Flags) => ConfigCommandArgs,
+  finish: (code: number) => void,
+): void {
+  const db = program.command('db').description('look after the database').exitOverride();
+  const command = (name: string, description: string): Command =>
+    db
+      .command(name)
+      .description(description)
+      .exitOverride()
+      .option('-c, --config <file>', 'the configuration file');
+  command('status', 'which schema it has, and whether this program can work with it').action(
+    async (flags: Flags) => {
+      const { runDbStatus } = await import('./db-status.ts');
+      finish(await runDbStatus(args(flags)));
+    },
+  );
+  command('migrate', 'bring its schema to this version').action(async (flags: Flags) => {
+    const { runDbMigrate } = await import('./db-migrate.ts');
+    finish(await runDbMigrate(args(flags)));
+  });
+  db.command('copy')
+    .description('copy everything into another database and compare; both must be out of use')
+    .exitOverride()
+    .requiredOption('--from <address>', 'sqlite:/path/to/drift.db or postgres://user:password@host/drift')
+    .requiredOption('--to <address>', 'likewise; must be empty')
+    .option('--force', 'replace what is there', false)
+    .option('--partitions <number>', 'parts of each large table, when PostgreSQL is empty', parseCount, 16)
+    .action(async (flags: { from: string; to: string; force: boolean; partitions: number }) => {
+      const { runDbCopy } = await import('./db-copy.ts');
+      finish(await runDbCopy(args({}), flags));
+    });
+}
+
+/** As `database.partitions` takes it. */
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= 1_024) return count;
+  throw new InvalidArgumentError('It must be a whole number from 1 to 1024.');
 }
 
 function addConfigCommands(

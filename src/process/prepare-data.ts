@@ -1,14 +1,12 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { openBlobStore } from '../blobs/open-blob-store.ts';
 import type { Config } from '../config/config.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { openMetaStore } from '../meta/open-meta-store.ts';
-import { acquireInstanceLock, type InstanceLock } from '../meta/sqlite/instance-lock.ts';
-import { EXIT } from '../std/exit-codes.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
-import { StartupError } from './startup-errors.ts';
+import { lockDirectory } from './lock-directory.ts';
 
 /** The data of this run, ours alone, migrated and writable. */
 export interface PreparedData {
@@ -53,28 +51,4 @@ async function inTemporaryDirectory(config: Config, undo: (() => Promise<unknown
 /** Directories that no other Drift may serve at the same time. */
 function ownDirectories({ storage, database }: Config): ReadonlySet<string> {
   return new Set([storage.root, ...(database.backend === 'sqlite' ? [dirname(database.file)] : [])]);
-}
-
-async function lockDirectory(directory: string): Promise<InstanceLock> {
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new StartupError(unusable(directory, error), error);
-  }
-  const lock = await acquireInstanceLock(directory);
-  if (lock !== null) return lock;
-  throw new StartupError({
-    sentence: `Another Drift serves the data in ${directory} already: stop it, or choose another directory.`,
-    exitCode: EXIT.ALREADY_RUNNING,
-  });
-}
-
-function unusable(directory: string, error: unknown) {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return { sentence: `The device of ${directory} is full.`, exitCode: EXIT.DATA_FULL };
-  }
-  const why =
-    code === 'EEXIST' || code === 'ENOTDIR' ? 'is not a directory' : `cannot be made (${code ?? 'unknown'})`;
-  return { sentence: `The data directory ${directory} ${why}.`, exitCode: EXIT.DATA_UNUSABLE };
 }

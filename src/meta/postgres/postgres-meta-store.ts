@@ -9,6 +9,7 @@ import { hotReadGroups } from './hot-reads.ts';
 import { migrate, requireVersion } from './migrate.ts';
 import { type Answer, type Held, Pool, type PoolOptions } from './pool.ts';
 import { fromPostgres, isConnectionLost, isWorthAnotherRun } from './postgres-errors.ts';
+import { withoutPassword } from './without-password.ts';
 
 const DRIVER = 'postgres';
 /** How often a transaction is run from its start before somebody else has to try. */
@@ -60,12 +61,6 @@ async function migrateAlone(options: PostgresMetaStoreOptions, place: string): P
   } finally {
     await pool.close();
   }
-}
-
-/** For people: which database it is, and no secret. */
-function withoutPassword(url: string): string {
-  const { hostname, port, pathname } = new URL(url);
-  return `${hostname}${port === '' ? '' : `:${port}`}${pathname}`;
 }
 
 interface Committed<T> {
