@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import type { Metrics } from '../telemetry/telemetry.ts';
+import type { Logger, Metrics } from '../telemetry/telemetry.ts';
 import type { BlobStore } from './blob-store.ts';
 import { measured } from './measured.ts';
 
@@ -12,7 +12,13 @@ export interface BlobStoreConfig {
   readonly secrets: Pick<Config['secrets'], 's3'>;
 }
 
-type OpenDriver = (config: BlobStoreConfig) => Promise<BlobStore>;
+export interface BlobStoreDeps {
+  readonly metrics: Pick<Metrics, 'storeOperation' | 'tier' | 'tierBacklog' | 'tierCopies'>;
+  /** For what nobody who asks is told: a rotten copy, say. */
+  readonly log?: Pick<Logger, 'warn' | 'error'>;
+}
+
+type OpenDriver = (config: BlobStoreConfig, deps: BlobStoreDeps) => Promise<BlobStore>;
 
 /** The built-in drivers. A driver's code is loaded only when it is configured. */
 const DRIVERS: Readonly<Record<Config['storage']['backend'], OpenDriver>> = {
@@ -29,12 +35,22 @@ const DRIVERS: Readonly<Record<Config['storage']['backend'], OpenDriver>> = {
     const { openS3BlobStore } = await import('./s3/s3-blob-store.ts');
     return openS3BlobStore({ config: storage.s3, credentials: secrets.s3 });
   },
+  tiered: async (config, deps) => {
+    const { tiered, reserveBytes } = config.storage;
+    if (tiered === null) throw new RangeError('no tiers are configured');
+    const { openTieredBlobStore } = await import('./tiered/tiered-blob-store.ts');
+    const { metrics, log = null } = deps;
+    const cold = measured(await DRIVERS[tiered.cold](config, deps), metrics);
+    try {
+      return await openTieredBlobStore({ ...tiered, cold, reserveBytes, metrics, log });
+    } catch (error) {
+      await cold.close();
+      throw error;
+    }
+  },
 };
 
 /** Opens the configured store, prepared and measured. Throws `Unavailable` when it cannot be used. */
-export async function openBlobStore(
-  dependencies: { readonly metrics: Pick<Metrics, 'storeOperation'> },
-  config: BlobStoreConfig,
-): Promise<BlobStore> {
-  return measured(await DRIVERS[config.storage.backend](config), dependencies.metrics);
+export async function openBlobStore(deps: BlobStoreDeps, config: BlobStoreConfig): Promise<BlobStore> {
+  return measured(await DRIVERS[config.storage.backend](config, deps), deps.metrics);
 }

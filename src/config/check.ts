@@ -18,9 +18,10 @@ export function findContradictions(checked: Checked): Problem[] {
   const rules: readonly [readonly KeyId[], (checked: Checked) => Problem[]][] = [
     [['tlsCertificate', 'tlsKey'], checkTls],
     [['backend', 'workers'], checkWorkers],
+    [['backend', 'tieredHotPath', 'tieredMode', 'databaseBackend'], checkTiers],
     [['databaseBackend', 'databaseUrl'], checkDatabase],
-    [['backend', 's3Bucket', 's3AccessKey', 's3SecretKey'], checkS3],
-    [['backend', 's3PartSize', 's3UploadMemory'], checkS3Memory],
+    [['backend', 'tieredCold', 's3Bucket', 's3AccessKey', 's3SecretKey'], checkS3],
+    [['backend', 'tieredCold', 's3PartSize', 's3UploadMemory'], checkS3Memory],
     [['users', 'htpasswd'], checkNames],
     [['users', 'htpasswd', 'userScopes'], checkScopes],
     [['bind', 'ui'], checkAddresses],
@@ -50,6 +51,43 @@ function checkWorkers({ values, settings }: Checked): Problem[] {
   return [problem(settings, 'workers', message, 'use server.workers = 1 or storage.backend = "fs"')];
 }
 
+/** Without tiers they would say nothing. */
+const TIERED_KEYS = [
+  'tieredMode',
+  'tieredCold',
+  'tieredHotPath',
+  'tieredHotSize',
+  'tieredHotAge',
+  'tieredBacklog',
+  'tieredUploads',
+] as const satisfies readonly KeyId[];
+
+function checkTiers({ values, settings }: Checked): Problem[] {
+  if (values.backend !== 'tiered') {
+    return TIERED_KEYS.filter((id) => settings.has(id)).map((id) => {
+      const message = `${KEYS[id].path} is set, but storage.backend is "${values.backend}"`;
+      return problem(settings, id, message, 'set storage.backend = "tiered"');
+    });
+  }
+  const problems: Problem[] = [];
+  if (values.tieredHotPath === null) {
+    const message = 'storage.backend is "tiered", but tiered.hot_path is not set';
+    problems.push(
+      problem(settings, 'backend', message, 'set it to a directory on a fast disk of this machine'),
+    );
+  }
+  if (values.tieredMode === 'write-through' && settings.has('tieredBacklog')) {
+    const message = 'tiered.backlog_size is set, but tiered.mode is "write-through"';
+    problems.push(problem(settings, 'tieredBacklog', message, 'set tiered.mode = "write-back"'));
+  }
+  if (values.tieredMode === 'write-back' && values.databaseBackend === 'postgres') {
+    const message =
+      'tiered.mode "write-back" is for one node: others could not read what waits on this one, and database.backend is "postgres"';
+    problems.push(problem(settings, 'tieredMode', message, 'use tiered.mode = "write-through"'));
+  }
+  return problems;
+}
+
 /** Without PostgreSQL they would say nothing. */
 const POSTGRES_KEYS = [
   'databaseUrl',
@@ -75,8 +113,12 @@ function checkDatabase({ values, settings }: Checked): Problem[] {
 
 const S3_KEYS = (Object.keys(KEYS) as KeyId[]).filter((id) => KEYS[id].path.startsWith('s3.'));
 
+function needsBucket({ backend, tieredCold }: KeyValues): boolean {
+  return backend === 's3' || (backend === 'tiered' && tieredCold === 's3');
+}
+
 function checkS3({ values, settings }: Checked): Problem[] {
-  if (values.backend !== 's3') {
+  if (!needsBucket(values)) {
     return S3_KEYS.filter((id) => settings.has(id)).map((id) => {
       const message = `${KEYS[id].path} is set, but storage.backend is "${values.backend}"`;
       return problem(settings, id, message, 'set storage.backend = "s3"');
@@ -84,7 +126,8 @@ function checkS3({ values, settings }: Checked): Problem[] {
   }
   const problems: Problem[] = [];
   if (values.s3Bucket === null) {
-    const message = 'storage.backend is "s3", but s3.bucket is not set';
+    const of = values.backend === 's3' ? 'storage.backend' : 'tiered.cold';
+    const message = `${of} is "s3", but s3.bucket is not set`;
     problems.push(problem(settings, 'backend', message, 'set DRIFT_S3_BUCKET'));
   }
   const [set, missing]: [KeyId, KeyId] =
@@ -105,7 +148,7 @@ function checkS3({ values, settings }: Checked): Problem[] {
 }
 
 function checkS3Memory({ values, settings }: Checked): Problem[] {
-  if (values.backend !== 's3' || values.s3UploadMemory >= 2 * values.s3PartSize) return [];
+  if (!needsBucket(values) || values.s3UploadMemory >= 2 * values.s3PartSize) return [];
   const set = settings.has('s3PartSize') ? 's3PartSize' : 's3UploadMemory';
   const message = 's3.upload_memory is less than twice s3.part_size';
   return [problem(settings, set, message, 'make the parts smaller or the memory larger')];

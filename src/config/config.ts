@@ -38,13 +38,15 @@ export interface TlsConfig {
 }
 
 export interface StorageConfig {
-  readonly backend: 'fs' | 'memory' | 's3';
+  readonly backend: 'fs' | 'memory' | 's3' | 'tiered';
   /** Directory of blobs, staged uploads and (by default) the ledger. */
   readonly root: string;
   /** New uploads are refused while less than this is free on the device. */
   readonly reserveBytes: number;
   /** `null` where no backend needs it. */
   readonly s3: S3Config | null;
+  /** With the backend `tiered`. */
+  readonly tiered: TieredConfig | null;
 }
 
 /** A bucket; the keys to it stand in `secrets`. */
@@ -78,6 +80,16 @@ export interface S3Credentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly sessionToken: string | null;
+}
+
+export interface TieredConfig {
+  readonly mode: 'write-through' | 'write-back';
+  readonly cold: 's3' | 'fs';
+  readonly hotRoot: string;
+  readonly hotBytesMax: number;
+  readonly hotAgeSecondsMax: number;
+  readonly backlogBytesMax: number;
+  readonly sendsMax: number;
 }
 
 export type DatabaseConfig = SqliteConfig | PostgresConfig;

@@ -108,7 +108,6 @@ const REFUSALS: readonly (readonly [setting: string, reason: RegExp])[] = [
   ...['issuer', 'client_id', 'client_secret'].map((name) => [`oidc.${name} = "x"`, PART] as const),
   ...['issuer', 'client_id', 'client_secret'].map((name) => [`auth.oidc.${name} = "x"`, PART] as const),
   ['DRIFT_STORAGE_BACKEND=ghostbay', PART],
-  ['storage.backend = "tiered"', PART],
   ['ghostbay.endpoint = "x"', PART],
   ['quic.enabled = true', PART],
   ['DRIFT_QUIC_ENABLED=true', PART],
@@ -136,13 +135,18 @@ function passwords({ secrets }: Config): unknown {
 }
 
 function storageAt(root: string): Config['storage'] {
-  return { backend: 'fs', root, reserveBytes: 1024 ** 3, s3: null };
+  return { backend: 'fs', root, reserveBytes: 1024 ** 3, s3: null, tiered: null };
 }
 
 const POSTGRES_URL = 'postgres://drift:secret@db.example.com/drift';
 const POSTGRES = { DRIFT_DATABASE_BACKEND: 'postgres', DRIFT_DATABASE_URL: POSTGRES_URL };
 
 const S3 = { DRIFT_STORAGE_BACKEND: 's3', DRIFT_S3_BUCKET: 'drift' };
+const TIERED = {
+  DRIFT_STORAGE_BACKEND: 'tiered',
+  DRIFT_TIERED_HOT_PATH: '/mnt/hot',
+  DRIFT_S3_BUCKET: 'drift',
+};
 
 /** For each key a value that is not its default: as environment text and as TOML. */
 const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
@@ -185,6 +189,13 @@ const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
   s3ConnectTime: ['5s', '"5s"'],
   s3RequestTime: ['5s', '"5s"'],
   s3Attempts: ['5', '5'],
+  tieredMode: ['write-back', '"write-back"'],
+  tieredCold: ['fs', '"fs"'],
+  tieredHotPath: ['/mnt/fast', '"/mnt/fast"'],
+  tieredHotSize: ['1 GiB', '"1 GiB"'],
+  tieredHotAge: ['1d', '"1d"'],
+  tieredBacklog: ['1 GiB', '"1 GiB"'],
+  tieredUploads: ['5', '5'],
   databaseBackend: ['postgres', '"postgres"'],
   databaseUrl: [POSTGRES_URL, `"${POSTGRES_URL}"`],
   databaseConnections: ['5', '5'],
@@ -238,6 +249,13 @@ const BESIDE: Partial<Record<KeyId, Record<string, string>>> = {
   s3ConnectTime: S3,
   s3RequestTime: S3,
   s3Attempts: S3,
+  tieredMode: TIERED,
+  tieredCold: { DRIFT_STORAGE_BACKEND: 'tiered', DRIFT_TIERED_HOT_PATH: '/mnt/hot' },
+  tieredHotPath: { DRIFT_STORAGE_BACKEND: 'tiered', DRIFT_S3_BUCKET: 'drift' },
+  tieredHotSize: TIERED,
+  tieredHotAge: TIERED,
+  tieredBacklog: { ...TIERED, DRIFT_TIERED_MODE: 'write-back' },
+  tieredUploads: TIERED,
   databaseBackend: { DRIFT_DATABASE_URL: POSTGRES_URL },
   databaseUrl: { DRIFT_DATABASE_BACKEND: 'postgres' },
   databaseConnections: POSTGRES,
@@ -254,6 +272,8 @@ const PAIRED = new Set<KeyId>([
   's3SecretKey',
   'databaseBackend',
   'databaseUrl',
+  'tieredCold',
+  'tieredHotPath',
 ]);
 /** Keys with one possible value so far. */
 const SINGLE = new Set<KeyId>(['authMode']);

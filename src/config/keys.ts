@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import type { ListenAddress } from './config.ts';
+import type { ListenAddress, StorageConfig, TieredConfig } from './config.ts';
 import { logFilter, rustLogFilter } from './log-filter.ts';
 import { type Passwords, type UserScopes, userScopes, users } from './users.ts';
 import {
@@ -257,20 +257,19 @@ export const KEYS = {
     doc: 'What a user may do at most: `repository:<glob>:pull,push,delete`, `registry:catalog:*`. In the environment `;` stands between users and a space between scopes.',
     reloads: true,
   }),
-  backend: key<'fs' | 'memory' | 's3'>({
+  backend: key<StorageConfig['backend']>({
     path: 'storage.backend',
     aliases: ['storage.type'],
     env: ['DRIFT_STORAGE_BACKEND', 'DRIFT_STORAGE_TYPE'],
     type: choice({
-      words: ['fs', 's3', 'memory'],
+      words: ['fs', 's3', 'tiered', 'memory'],
       spellings: { filesystem: 'fs', minio: 's3' },
       refused: {
         ghostbay: 'GhostBay storage',
-        tiered: 'tiered storage',
       },
     }),
     fallback: () => 'fs',
-    doc: 'Where blobs are kept. `s3` (or `minio`): a bucket, see `[s3]`. `memory` loses them at the end and is for trying things out.',
+    doc: 'Where blobs are kept. `s3` (or `minio`): a bucket, see `[s3]`. `tiered`: copies on this machine before a slower store, see `[tiered]`. `memory` loses them at the end and is for trying things out.',
   }),
   root: key<string>({
     path: 'storage.fs_root',
@@ -451,6 +450,56 @@ export const KEYS = {
     type: integer({ min: 1, max: 10 }),
     fallback: () => 3,
     doc: 'How often a request is made at most while the service is in trouble, within 5 seconds.',
+  }),
+  tieredMode: key<TieredConfig['mode']>({
+    path: 'tiered.mode',
+    env: ['DRIFT_TIERED_MODE'],
+    type: choice({ words: ['write-through', 'write-back'] }),
+    fallback: () => 'write-through',
+    doc: 'When a push is done. `write-through`: when the cold tier has the bytes. `write-back`: when this machine has them; they go to the cold tier afterwards. Until then no other node has them, so that it needs `database.backend = "sqlite"`.',
+  }),
+  tieredCold: key<TieredConfig['cold']>({
+    path: 'tiered.cold',
+    env: ['DRIFT_TIERED_COLD'],
+    type: choice({ words: ['s3', 'fs'], spellings: { minio: 's3', filesystem: 'fs' } }),
+    fallback: () => 's3',
+    doc: 'The store behind the copies, which has everything. `s3`: a bucket (`[s3]`); `fs`: a slower file system (`storage.fs_root`).',
+  }),
+  tieredHotPath: key<string | null>({
+    path: 'tiered.hot_path',
+    env: ['DRIFT_TIERED_HOT_PATH'],
+    type: path<string | null>(),
+    fallback: () => null,
+    fallbackText: 'none: `storage.backend = "tiered"` needs it',
+    doc: 'Directory of the copies, and in write-back mode of what the cold tier does not have yet: a fast disk of this machine, that no other node shares.',
+  }),
+  tieredHotSize: key<number>({
+    path: 'tiered.hot_size',
+    env: ['DRIFT_TIERED_HOT_SIZE'],
+    type: byteSize({ min: MIB, max: 1024 * TIB }),
+    fallback: () => 50 * GIB,
+    doc: 'What the copies may take; the least recently used go first. Of a blob larger than a quarter of it no copy is made.',
+  }),
+  tieredHotAge: key<number>({
+    path: 'tiered.hot_age',
+    env: ['DRIFT_TIERED_HOT_AGE'],
+    type: duration({ min: MINUTE, max: 3650 * DAY }),
+    fallback: () => 30 * DAY,
+    doc: 'A copy that was not used for so long is removed.',
+  }),
+  tieredBacklog: key<number>({
+    path: 'tiered.backlog_size',
+    env: ['DRIFT_TIERED_BACKLOG_SIZE'],
+    type: byteSize({ min: 0, max: 1024 * TIB }),
+    fallback: () => 20 * GIB,
+    doc: 'Write-back: what may wait for the cold tier, beside the copies. While there is no room, pushes wait for the cold tier as in write-through mode.',
+  }),
+  tieredUploads: key<number>({
+    path: 'tiered.uploads',
+    env: ['DRIFT_TIERED_UPLOADS'],
+    type: integer({ min: 1, max: 64 }),
+    fallback: () => 4,
+    doc: 'Blobs that are sent to the cold tier at a time.',
   }),
   databaseBackend: key<'sqlite' | 'postgres'>({
     path: 'database.backend',

@@ -50,6 +50,42 @@ const CONTRADICTIONS: readonly (readonly [name: string, setup: Setup, message: R
     /contradict each other/,
   ],
   [
+    'tiers without a hot directory',
+    { env: { DRIFT_STORAGE_BACKEND: 'tiered', DRIFT_S3_BUCKET: 'drift' } },
+    /tiered\.hot_path is not set/,
+  ],
+  [
+    'keys of tiers without tiers',
+    { env: { DRIFT_TIERED_HOT_SIZE: '1 GiB' } },
+    /tiered\.hot_size is set, but storage\.backend is "fs"/,
+  ],
+  [
+    'a backlog without write-back',
+    {
+      env: {
+        DRIFT_STORAGE_BACKEND: 'tiered',
+        DRIFT_TIERED_COLD: 'fs',
+        DRIFT_TIERED_HOT_PATH: '/h',
+        DRIFT_TIERED_BACKLOG_SIZE: '1',
+      },
+    },
+    /tiered\.mode is "write-through"/,
+  ],
+  [
+    'write-back on many nodes',
+    {
+      env: {
+        DRIFT_STORAGE_BACKEND: 'tiered',
+        DRIFT_TIERED_COLD: 'fs',
+        DRIFT_TIERED_HOT_PATH: '/h',
+        DRIFT_TIERED_MODE: 'write-back',
+        DRIFT_DATABASE_BACKEND: 'postgres',
+        DRIFT_DATABASE_URL: 'postgres://drift:secret@db.example.com/drift',
+      },
+    },
+    /is for one node/,
+  ],
+  [
     'tokens that outlive their refresh',
     { toml: 'auth.access_token_lifetime = "24h"\nauth.refresh_token_lifetime = "2h"' },
     /is longer than/,

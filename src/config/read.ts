@@ -184,6 +184,7 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
       root: values.root,
       reserveBytes: values.reserve,
       s3: buildS3(values),
+      tiered: buildTiered(values),
     },
     database: buildDatabase(values),
     auth: {
@@ -204,7 +205,7 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
 }
 
 function buildS3(values: KeyValues): Config['storage']['s3'] {
-  if (values.backend !== 's3' || values.s3Bucket === null) return null;
+  if (values.s3Bucket === null) return null;
   return {
     endpoint: values.s3Endpoint,
     region: values.s3Region,
@@ -229,6 +230,19 @@ function s3Credentials(values: KeyValues): Config['secrets']['s3'] {
   const { s3AccessKey, s3SecretKey, s3SessionToken } = values;
   if (s3AccessKey === null || s3SecretKey === null) return null;
   return { accessKeyId: s3AccessKey, secretAccessKey: s3SecretKey, sessionToken: s3SessionToken };
+}
+
+function buildTiered(values: KeyValues): Config['storage']['tiered'] {
+  if (values.backend !== 'tiered' || values.tieredHotPath === null) return null;
+  return {
+    mode: values.tieredMode,
+    cold: values.tieredCold,
+    hotRoot: values.tieredHotPath,
+    hotBytesMax: values.tieredHotSize,
+    hotAgeSecondsMax: values.tieredHotAge,
+    backlogBytesMax: values.tieredBacklog,
+    sendsMax: values.tieredUploads,
+  };
 }
 
 function buildDatabase(values: KeyValues): Config['database'] {

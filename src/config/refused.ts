@@ -22,7 +22,6 @@ export const REFUSED: readonly RefusedName[] = [
       'tokens are signed with keys that Drift makes, keeps and rotates itself; there is no shared secret to set',
   },
   { paths: ['ghostbay', 'storage.ghostbay'], env: ['DRIFT_GHOSTBAY_'], reason: notPart('GhostBay storage') },
-  { paths: ['tiered', 'storage.tiered'], env: ['DRIFT_TIERED_'], reason: notPart('tiered storage') },
   { paths: ['database.zqlite_url'], env: ['DRIFT_DATABASE_ZQLITE_URL'], reason: notPart('zqlite') },
   { paths: ['quic', 'quic_fabric'], env: ['DRIFT_QUIC_'], reason: notPart('the QUIC transport') },
   { paths: ['rbac'], env: ['DRIFT_RBAC_'], reason: notPart('role-based access control') },

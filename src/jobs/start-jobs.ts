@@ -11,6 +11,7 @@ import { removeAbandonedBlobsJob } from './remove-abandoned-blobs.ts';
 import { rotateSigningKeysJob } from './rotate-signing-keys.ts';
 import { type Scheduler, startScheduler } from './scheduler.ts';
 import { sweepStagedJob } from './sweep-staged.ts';
+import { upkeepJob } from './upkeep-of-blobs.ts';
 
 export interface JobsDependencies {
   readonly meta: MetaStore;
@@ -31,6 +32,7 @@ export function startJobs(deps: JobsDependencies): Scheduler {
     removeAbandonedBlobsJob({ ...deps, graceSeconds: config.retention.minAgeSeconds }),
     expireAccessJob(deps),
     rotateSigningKeysJob({ meta, clock }),
+    ...deps.blobs.upkeep.map(upkeepJob),
   ];
   return startScheduler({
     meta,

@@ -7,6 +7,8 @@ import { ChildHandle } from './child-handle.ts';
 import { CrashBudget } from './crash-budget.ts';
 import type { Addresses, FromChild, Reloadable, StartOrder, StartupFailure } from './ipc.ts';
 
+/** Role of the process for background jobs. */
+const JOBS = 'jobs';
 /** Beyond the drain, for closing files and databases; then children are killed. */
 const STOP_GRACE_MILLISECONDS = 10_000;
 
@@ -79,13 +81,25 @@ export class Family {
 
   async stop(drainMilliseconds: number): Promise<void> {
     this.#stopping = true;
-    const ended = [...this.#children].map(
+    const since = performance.now();
+    const deadline = setTimeout(() => this.kill(), drainMilliseconds + STOP_GRACE_MILLISECONDS);
+    // The jobs process goes last: what the workers still take may be its work.
+    await this.#stopChildren((child) => child.role !== JOBS, drainMilliseconds);
+    await this.#stopChildren(
+      (child) => child.role === JOBS,
+      Math.max(0, drainMilliseconds - (performance.now() - since)),
+    );
+    clearTimeout(deadline);
+  }
+
+  async #stopChildren(chosen: (child: ChildHandle) => boolean, drainMilliseconds: number): Promise<void> {
+    const children = [...this.#children].filter(chosen);
+    const ended = children.map(
       (child) => new Promise<void>((resolve) => child.process.once('exit', () => resolve())),
     );
-    for (const child of this.#children) child.send({ kind: 'stop', drainMilliseconds });
-    const deadline = setTimeout(() => this.kill(), drainMilliseconds + STOP_GRACE_MILLISECONDS);
+    for (const child of children)
+      child.send({ kind: 'stop', drainMilliseconds: Math.round(drainMilliseconds) });
     await Promise.all(ended);
-    clearTimeout(deadline);
   }
 
   kill(): void {
@@ -101,7 +115,7 @@ export class Family {
   #forkJobs(): void {
     const script = fileURLToPath(new URL('./jobs-process.ts', import.meta.url));
     const execArgv = [...process.execArgv, ...HEAP_ARGUMENTS];
-    this.#adopt('jobs', fork(script, [], { execArgv, serialization: 'advanced' }), () => this.#forkJobs());
+    this.#adopt(JOBS, fork(script, [], { execArgv, serialization: 'advanced' }), () => this.#forkJobs());
   }
 
   #adopt(role: string, process: ChildProcess, replace: () => void): void {

@@ -1,4 +1,5 @@
 import { startJobs } from '../jobs/start-jobs.ts';
+import { finishUpkeep } from '../jobs/upkeep-of-blobs.ts';
 import { systemClock } from '../std/clock.ts';
 import { type ChildContext, type ChildWork, runChild } from './child.ts';
 import type { StartOrder } from './ipc.ts';
@@ -20,8 +21,9 @@ async function beginJobs(order: StartOrder, { telemetry }: ChildContext): Promis
   return {
     addresses: null,
     async reload() {},
-    async stop() {
+    async stop(drainMilliseconds) {
       await jobs.stop();
+      await finishUpkeep(stores.blobs.upkeep, AbortSignal.timeout(drainMilliseconds));
       await closeStores(stores);
     },
   };

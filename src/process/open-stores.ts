@@ -11,7 +11,10 @@ export interface Stores {
 }
 
 /** Of a ledger that has been migrated; throws what `openMetaStore` and `openBlobStore` throw. */
-export async function openStores(config: Config, telemetry: Pick<Telemetry, 'metrics'>): Promise<Stores> {
+export async function openStores(
+  config: Config,
+  telemetry: Pick<Telemetry, 'metrics' | 'logger'>,
+): Promise<Stores> {
   const { metrics } = telemetry;
   const meta = await openMetaStore(config, {
     mode: 'serve',
@@ -20,7 +23,8 @@ export async function openStores(config: Config, telemetry: Pick<Telemetry, 'met
     manifestCacheBytesMax: Math.floor(config.limits.memoryCacheBytesMax / 2),
   });
   try {
-    return { meta, blobs: await openBlobStore({ metrics }, config) };
+    const log = telemetry.logger('blobs');
+    return { meta, blobs: await openBlobStore({ metrics, log }, config) };
   } catch (error) {
     await meta.close();
     throw error;

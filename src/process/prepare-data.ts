@@ -50,5 +50,9 @@ async function inTemporaryDirectory(config: Config, undo: (() => Promise<unknown
 
 /** Directories that no other Drift may serve at the same time. */
 function ownDirectories({ storage, database }: Config): ReadonlySet<string> {
-  return new Set([storage.root, ...(database.backend === 'sqlite' ? [dirname(database.file)] : [])]);
+  return new Set([
+    storage.root,
+    ...(storage.tiered === null ? [] : [storage.tiered.hotRoot]),
+    ...(database.backend === 'sqlite' ? [dirname(database.file)] : []),
+  ]);
 }

@@ -28,6 +28,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     aggregator: 'first',
     registers: [registry],
   }).set({ version: options.version, node: process.versions.node }, 1);
+  const tiers = createTierGauges(registry);
   return {
     requestFinished(sample) {
       const { route, method, status } = sample;
@@ -45,6 +46,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
     metaOperation(driver, operation, outcome, seconds) {
       cells.meta.observe(`${driver} ${operation} ${outcome}`, seconds);
     },
+    tier: (event) => cells.tiers.add(event, 1),
+    ...tiers,
     login: (outcome) => cells.logins.add(outcome, 1),
     exposition: () => registry.metrics(),
     snapshot: () => registry.getMetricsAsJSON(),
@@ -129,11 +132,40 @@ function createCells() {
       },
       OPERATION_SECONDS,
     ),
+    tiers: new CounterCells({
+      name: 'drift_tier_events_total',
+      help: 'What the tiers of the blob store did.',
+      labels: ['event'],
+    }),
     logins: new CounterCells({
       name: 'drift_logins_total',
       help: 'Passwords checked: ok, wrong, or slowed after failures.',
       labels: ['outcome'],
     }),
+  };
+}
+
+/** Set by the one process that looks after the tiers, and shown only where there are tiers. */
+function createTierGauges(registry: Registry): Pick<Metrics, 'tierBacklog' | 'tierCopies'> {
+  const setters = new Map<string, (value: number) => void>();
+  const set = (name: string, help: string, value: number): void => {
+    let setter = setters.get(name);
+    if (setter === undefined) {
+      const gauge = new Gauge({ name, help, registers: [registry] });
+      setter = (to) => gauge.set(to);
+      setters.set(name, setter);
+    }
+    setter(value);
+  };
+  return {
+    tierBacklog(blobs, bytes) {
+      set('drift_tier_backlog_blobs', 'Blobs that wait for the cold tier.', blobs);
+      set('drift_tier_backlog_bytes', 'Bytes that wait for the cold tier.', bytes);
+    },
+    tierCopies(blobs, bytes) {
+      set('drift_tier_copies_blobs', 'Copies of blobs in the hot tier.', blobs);
+      set('drift_tier_copies_bytes', 'Bytes of copies in the hot tier.', bytes);
+    },
   };
 }
 

@@ -13,6 +13,20 @@ export interface Telemetry {
 
 export type Subsystem = 'process' | 'http' | 'access' | 'registry' | 'blobs' | 'meta' | 'jobs';
 
+export type TierEvent =
+  | 'read_hot'
+  | 'read_cold'
+  | 'read_followed'
+  | 'filled'
+  | 'fill_failed'
+  | 'copy_skipped'
+  | 'rotten'
+  | 'hot_failed'
+  | 'evicted'
+  | 'sent'
+  | 'send_failed'
+  | 'backlog_full';
+
 /** Labels come from closed sets only: never a repository, tag, user or address. */
 export interface Metrics {
   requestFinished(sample: {
@@ -32,6 +46,12 @@ export interface Metrics {
     outcome: 'ok' | 'error',
     seconds: number,
   ): void;
+  /** Something that the tiers of the blob store did. */
+  tier(event: TierEvent): void;
+  /** What only this machine has and the cold tier is to get. */
+  tierBacklog(blobs: number, bytes: number): void;
+  /** What may be evicted. */
+  tierCopies(blobs: number, bytes: number): void;
   login(outcome: 'ok' | 'wrong' | 'slowed'): void;
   /** Prometheus text of this process alone. */
   exposition(): Promise<string>;

@@ -39,7 +39,8 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What stands behind the contracts: rules never reach it, not even through somebody else. */
-const DRIVERS = /^src\/(blobs\/(fs|memory|s3|ghostbay)\/|meta\/(sqlite|postgres)\/|blobs\/open-|meta\/open-)/;
+const DRIVERS =
+  /^src\/(blobs\/(fs|memory|s3|ghostbay|tiered)\/|meta\/(sqlite|postgres)\/|blobs\/open-|meta\/open-)/;
 const RULES = /^src\/(registry|access|events)\//;
 
 const graph = readImportGraph(['src/**/*.ts', 'bin/*.ts']);
