@@ -37,7 +37,7 @@ export const SUITES: readonly Suite[] = [
   {
     name: 'stores',
     files: ['src/meta/postgres/*.test.ts', 'src/blobs/s3/*.test.ts', 'src/blobs/tiered/tiered-s3.test.ts'],
-    needs: ['postgres', 'initdb', 'pgbouncer', 'minio', 'versitygw'],
+    needs: ['postgres', 'initdb', 'pg_basebackup', 'pgbouncer', 'minio', 'versitygw'],
     concurrency: 1,
   },
   { name: 'process', files: ['test/process/*.test.ts'], needs: [], concurrency: 1 },

@@ -27,7 +27,12 @@ async function withHtpasswd(content: string, work: (auth: AuthConfig) => Promise
   }
 }
 
-const secrets = { passwords: new Map<string, string>(), databaseUrl: null, s3: null };
+const secrets = {
+  passwords: new Map<string, string>(),
+  databaseUrl: null,
+  databaseReplicaUrls: [],
+  s3: null,
+};
 
 test('readConfiguredPeople, an htpasswd file and scopes for one of its users, gives both their rights', async () => {
   const bcrypt = (await hash('listedpw', 4)).replace('$2b$', '$2y$');

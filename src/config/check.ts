@@ -91,6 +91,7 @@ function checkTiers({ values, settings }: Checked): Problem[] {
 /** Without PostgreSQL they would say nothing. */
 const POSTGRES_KEYS = [
   'databaseUrl',
+  'databaseReplicaUrls',
   'databaseConnections',
   'databaseWaiting',
   'databaseConnectTime',

@@ -171,6 +171,8 @@ export interface Secrets {
   readonly passwords: ReadonlyMap<string, string>;
   /** Of the PostgreSQL database; null with SQLite. */
   readonly databaseUrl: string | null;
+  /** Of its replicas. */
+  readonly databaseReplicaUrls: readonly string[];
   /** Null: from the places where the tools of AWS look for them. */
   readonly s3: S3Credentials | null;
 }

@@ -198,6 +198,7 @@ const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
   tieredUploads: ['5', '5'],
   databaseBackend: ['postgres', '"postgres"'],
   databaseUrl: [POSTGRES_URL, `"${POSTGRES_URL}"`],
+  databaseReplicaUrls: [POSTGRES_URL, `["${POSTGRES_URL}"]`],
   databaseConnections: ['5', '5'],
   databaseWaiting: ['5', '5'],
   databaseConnectTime: ['5s', '"5s"'],
@@ -258,6 +259,7 @@ const BESIDE: Partial<Record<KeyId, Record<string, string>>> = {
   tieredUploads: TIERED,
   databaseBackend: { DRIFT_DATABASE_URL: POSTGRES_URL },
   databaseUrl: { DRIFT_DATABASE_BACKEND: 'postgres' },
+  databaseReplicaUrls: POSTGRES,
   databaseConnections: POSTGRES,
   databaseWaiting: POSTGRES,
   databaseConnectTime: POSTGRES,
@@ -295,7 +297,12 @@ function expectOnlyChange(id: KeyId, source: string, setup: Setup): void {
   const normal = (config: Config, cwd: string) =>
     JSON.stringify({
       ...config,
-      secrets: [...config.secrets.passwords, config.secrets.databaseUrl, config.secrets.s3],
+      secrets: [
+        ...config.secrets.passwords,
+        config.secrets.databaseUrl,
+        config.secrets.databaseReplicaUrls,
+        config.secrets.s3,
+      ],
     }).replaceAll(cwd, '');
   if (!SINGLE.has(id))
     assert.notEqual(normal(changed.config, changed.cwd), normal(before.config, before.cwd));

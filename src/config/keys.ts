@@ -16,6 +16,7 @@ import {
   origin,
   path,
   postgresUrl,
+  postgresUrls,
   readBlock,
   readFlag,
   readRepositoryGlob,
@@ -520,6 +521,14 @@ export const KEYS = {
     fallback: () => null,
     fallbackText: 'none: `database.backend = "postgres"` needs it',
     doc: 'The PostgreSQL database: `postgres://user:password@host:5432/drift`, with `?sslmode=verify-full&sslrootcert=…` for TLS. A pooler in transaction mode (PgBouncer) may stand before it.',
+    secret: true,
+  }),
+  databaseReplicaUrls: key<readonly string[]>({
+    path: 'database.replica_urls',
+    env: ['DRIFT_DATABASE_REPLICA_URLS'],
+    type: postgresUrls(),
+    fallback: () => [],
+    doc: 'Streaming replicas of the PostgreSQL database, each the address of one server. They answer lists (tags, catalog, referrers) once they have replayed all that was committed before; else the primary does.',
     secret: true,
   }),
   databaseConnections: key<number>({

@@ -200,7 +200,12 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
     registry: { sparseIndexes: values.sparseIndexes, deletes: values.deletes },
     limits: buildLimits(values),
     logging: { filter: values.logFilter, format: values.logFormat },
-    secrets: { passwords: values.users, databaseUrl: values.databaseUrl, s3: s3Credentials(values) },
+    secrets: {
+      passwords: values.users,
+      databaseUrl: values.databaseUrl,
+      databaseReplicaUrls: values.databaseReplicaUrls,
+      s3: s3Credentials(values),
+    },
   };
 }
 

@@ -200,15 +200,22 @@ export function showAddress({ host, port }: ListenAddress): string {
 export function postgresUrl(): ValueType<string | null> {
   return stringType<string | null>({
     describe: 'address `postgres://…`',
-    read: (value) => {
-      // What it says stays out of the message: it holds a password.
-      if (!URL.canParse(value) || !/^postgres(ql)?:$/.test(new URL(value).protocol)) {
-        throw new ValueError('must be an address like postgres://user:password@host:5432/drift');
-      }
-      return value;
-    },
+    read: readPostgresUrl,
     show: (value) => (value === null ? '(none)' : '(secret)'),
   });
+}
+
+export function postgresUrls(): ValueType<readonly string[]> {
+  return {
+    ...list('addresses `postgres://…`', readPostgresUrl),
+    show: (values) => (values.length === 0 ? '(none)' : values.map(() => '(secret)').join(', ')),
+  };
+}
+
+function readPostgresUrl(value: string): string {
+  // What it says stays out of the message: it holds a password.
+  if (URL.canParse(value) && /^postgres(ql)?:$/.test(new URL(value).protocol)) return value;
+  throw new ValueError('must be an address like postgres://user:password@host:5432/drift');
 }
 
 export function origin(): ValueType<string | null> {

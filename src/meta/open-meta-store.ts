@@ -15,7 +15,8 @@ export interface OpenMetaStoreOptions {
 
 interface MetaStoreConfig {
   readonly database: Config['database'];
-  readonly secrets: Pick<Config['secrets'], 'databaseUrl'>;
+  readonly secrets: Pick<Config['secrets'], 'databaseUrl'> &
+    Partial<Pick<Config['secrets'], 'databaseReplicaUrls'>>;
 }
 
 /** The meta store that the configuration names, its driver's code loaded only then. The primary opens it first, with `migrate`. */
@@ -28,6 +29,7 @@ export async function openMetaStore(
   const { openPostgresMetaStore } = await import('./postgres/postgres-meta-store.ts');
   return openPostgresMetaStore({
     url: config.secrets.databaseUrl ?? '',
+    replicaUrls: config.secrets.databaseReplicaUrls ?? [],
     mode: options.mode,
     partitions: database.partitions,
     connectionsMax: database.connectionsMax,

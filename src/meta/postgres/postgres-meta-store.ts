@@ -9,6 +9,7 @@ import { hotReadGroups } from './hot-reads.ts';
 import { migrate, requireVersion } from './migrate.ts';
 import { type Answer, type Held, Pool, type PoolOptions } from './pool.ts';
 import { fromPostgres, isConnectionLost, isWorthAnotherRun } from './postgres-errors.ts';
+import { Replicas, withLists } from './replicas.ts';
 import { withoutPassword } from './without-password.ts';
 
 const DRIVER = 'postgres';
@@ -29,6 +30,8 @@ const DURABLE =
 export interface PostgresMetaStoreOptions extends PoolOptions {
   /** `migrate`: makes and migrates the schema; `serve`: reads and writes one that is ours; `read`: never writes. */
   readonly mode: 'migrate' | 'serve' | 'read';
+  /** Streaming replicas of the same database, which answer lists. */
+  readonly replicaUrls?: readonly string[];
   /** Parts of each of the large tables; fixed when the schema is made. */
   readonly partitions: number;
   readonly metrics?: Pick<Metrics, 'metaOperation'> | null;
@@ -76,13 +79,20 @@ class Store implements MetaStore {
   readonly checkpoint = null;
   readonly #options: PostgresMetaStoreOptions;
   readonly #pool: Pool;
+  readonly #replicas: Replicas | null;
   #closed = false;
 
   constructor(options: PostgresMetaStoreOptions, pool: Pool) {
     this.#options = options;
     this.#pool = pool;
     const run = (sql: string, parameters: readonly unknown[]) => this.#timedRead(sql, parameters);
-    this.read = hotReadGroups(kyselyOver(run), run);
+    const reads = hotReadGroups(kyselyOver(run), run);
+    const { replicaUrls = [] } = options;
+    this.#replicas = replicaUrls.length === 0 ? null : new Replicas(run, replicaUrls, options);
+    this.read =
+      this.#replicas === null
+        ? reads
+        : withLists(reads, hotReadGroups(kyselyOver(this.#replicas.run), this.#replicas.run));
   }
 
   async transaction<T>(
@@ -121,6 +131,7 @@ class Store implements MetaStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.#replicas?.close();
     await this.#pool.close();
   }
 
