@@ -40,6 +40,12 @@ export const SUITES: readonly Suite[] = [
     needs: ['postgres', 'initdb', 'pg_basebackup', 'pgbouncer', 'minio', 'versitygw'],
     concurrency: 1,
   },
+  {
+    name: 's3',
+    files: ['test/s3/*.test.ts'],
+    needs: ['minio', 'crane', 'skopeo', 'curl'],
+    concurrency: 1,
+  },
   { name: 'process', files: ['test/process/*.test.ts'], needs: [], concurrency: 1 },
   {
     name: 'faults',

@@ -61,13 +61,19 @@ export interface Upkeep {
   run(signal: AbortSignal): Promise<Readonly<Record<string, number>> | null>;
 }
 
-/** An address at which a client may fetch the blob itself for a short time. */
-export type Presign = (request: {
-  readonly location: BlobLocation;
-  readonly method: 'GET';
-  readonly expiresSeconds: number;
-  readonly mediaType: string;
-}) => Promise<string>;
+/** Addresses at which a client may fetch a blob itself for a short time. */
+export interface Presign {
+  /** Where they lead, as clients see it: `https://s3.example.com`. */
+  readonly origin: string;
+  /** Whether somebody has said that clients reach it; else it is only where the registry finds the store. */
+  readonly isForClients: boolean;
+  /** Says nothing of whether the blob is there. Ranges work. */
+  address(request: {
+    readonly location: BlobLocation;
+    readonly expiresSeconds: number;
+    readonly mediaType: string;
+  }): Promise<string>;
+}
 
 /**
  * The contract. Every method may be called from several processes at once. Failures of the device, the network or the

@@ -55,7 +55,14 @@ export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperatio
     listStaged: (cursor, limit) => time('list_staged', () => store.listStaged(cursor, limit)),
     probe: (signal) => time('probe', () => store.probe(signal)),
     space: space === null ? null : () => time('space', () => space()),
-    presign: presign === null ? null : (request) => time('presign', () => presign(request)),
+    presign:
+      presign === null
+        ? null
+        : {
+            origin: presign.origin,
+            isForClients: presign.isForClients,
+            address: (request) => time('presign', () => presign.address(request)),
+          },
     upkeep: store.upkeep,
     close: () => store.close(),
   };

@@ -30,6 +30,7 @@ test('openBlobStore, each configured backend, opens its driver and measures it',
       backend,
       root,
       reserveBytes: 0,
+      redirect: { mode: 'auto', bytesMin: 1, seconds: 1 } as const,
       s3: null,
       tiered: { ...TIERED, hotRoot: join(root, 'hot') },
     };

@@ -22,6 +22,7 @@ export function findContradictions(checked: Checked): Problem[] {
     [['databaseBackend', 'databaseUrl'], checkDatabase],
     [['backend', 'tieredCold', 's3Bucket', 's3AccessKey', 's3SecretKey'], checkS3],
     [['backend', 'tieredCold', 's3PartSize', 's3UploadMemory'], checkS3Memory],
+    [['backend', 'redirect', 'redirectSize', 'redirectLifetime', 's3PublicEndpoint'], checkRedirect],
     [['users', 'htpasswd'], checkNames],
     [['users', 'htpasswd', 'userScopes'], checkScopes],
     [['bind', 'ui'], checkAddresses],
@@ -146,6 +147,26 @@ function checkS3({ values, settings }: Checked): Problem[] {
     problems.push(problem(settings, 's3KmsKey', message, 'set s3.encryption = "aws:kms"'));
   }
   return problems;
+}
+
+const REDIRECT_KEYS = [
+  'redirect',
+  'redirectSize',
+  'redirectLifetime',
+  's3PublicEndpoint',
+] as const satisfies readonly KeyId[];
+
+function checkRedirect({ values, settings }: Checked): Problem[] {
+  if (values.backend === 's3') return [];
+  const isWrong: Partial<Record<KeyId, boolean>> = {
+    redirect: values.redirect !== 'off',
+    // Else it is told already, with the other keys of the bucket.
+    s3PublicEndpoint: needsBucket(values),
+  };
+  return REDIRECT_KEYS.filter((id) => settings.has(id) && (isWrong[id] ?? true)).map((id) => {
+    const message = `${KEYS[id].path} is set, but nobody can be sent to storage.backend "${values.backend}"`;
+    return problem(settings, id, message, 'remove it');
+  });
 }
 
 function checkS3Memory({ values, settings }: Checked): Problem[] {

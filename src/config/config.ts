@@ -43,16 +43,28 @@ export interface StorageConfig {
   readonly root: string;
   /** New uploads are refused while less than this is free on the device. */
   readonly reserveBytes: number;
+  readonly redirect: RedirectConfig;
   /** `null` where no backend needs it. */
   readonly s3: S3Config | null;
   /** With the backend `tiered`. */
   readonly tiered: TieredConfig | null;
 }
 
+/** When clients are sent to the store for the bytes of a blob. */
+export interface RedirectConfig {
+  readonly mode: 'auto' | 'on' | 'off';
+  /** Smaller blobs are sent from here. */
+  readonly bytesMin: number;
+  /** How long the address is good. */
+  readonly seconds: number;
+}
+
 /** A bucket; the keys to it stand in `secrets`. */
 export interface S3Config {
   /** `null`: Amazon's of the region. */
   readonly endpoint: string | null;
+  /** Where clients find it, for redirects; `null`: at `endpoint`. */
+  readonly publicEndpoint: string | null;
   readonly region: string;
   readonly bucket: string;
   /** Empty, or with a slash at its end. */

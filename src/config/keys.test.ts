@@ -135,7 +135,8 @@ function passwords({ secrets }: Config): unknown {
 }
 
 function storageAt(root: string): Config['storage'] {
-  return { backend: 'fs', root, reserveBytes: 1024 ** 3, s3: null, tiered: null };
+  const redirect = { mode: 'auto', bytesMin: 1024 ** 2, seconds: 300 } as const;
+  return { backend: 'fs', root, reserveBytes: 1024 ** 3, redirect, s3: null, tiered: null };
 }
 
 const POSTGRES_URL = 'postgres://drift:secret@db.example.com/drift';
@@ -170,6 +171,10 @@ const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
   backend: ['memory', '"memory"'],
   root: ['/srv', '"/srv"'],
   reserve: ['1 MiB', '"1 MiB"'],
+  redirect: ['off', '"off"'],
+  redirectSize: ['2 MiB', '"2 MiB"'],
+  redirectLifetime: ['1m', '"1m"'],
+  s3PublicEndpoint: ['https://s3.example.com', '"https://s3.example.com"'],
   s3Bucket: ['drift', '"drift"'],
   s3Prefix: ['a/b', '"a/b"'],
   s3Endpoint: ['https://s3.example.com', '"https://s3.example.com"'],
@@ -231,6 +236,10 @@ const BESIDE: Partial<Record<KeyId, Record<string, string>>> = {
   tlsCertificate: { DRIFT_TLS_KEY: '/k.pem' },
   tlsKey: { DRIFT_TLS_CERT: '/c.pem' },
   userScopes: { DRIFT_USERS: 'ci:long-enough' },
+  redirect: S3,
+  redirectSize: S3,
+  redirectLifetime: S3,
+  s3PublicEndpoint: S3,
   s3Bucket: { DRIFT_STORAGE_BACKEND: 's3' },
   s3Prefix: S3,
   s3Endpoint: S3,

@@ -287,6 +287,27 @@ export const KEYS = {
     fallback: () => GIB,
     doc: 'New uploads are refused while less than this is free on the disk.',
   }),
+  redirect: key<'auto' | 'on' | 'off'>({
+    path: 'storage.redirect',
+    env: ['DRIFT_STORAGE_REDIRECT'],
+    type: choice({ words: ['auto', 'on', 'off'] }),
+    fallback: () => 'auto',
+    doc: 'Whether clients fetch blobs from the store itself (307 to an address signed for a short time). `auto`: when `s3.public_endpoint` is set or the endpoint has a public name or address, and never from HTTPS to HTTP. `off`: all bytes go through Drift.',
+  }),
+  redirectSize: key<number>({
+    path: 'storage.redirect_min_size',
+    env: ['DRIFT_STORAGE_REDIRECT_MIN_SIZE'],
+    type: byteSize({ min: 64 * KIB, max: TIB }),
+    fallback: () => MIB,
+    doc: 'Smaller blobs are sent by Drift: a redirect costs the client another connection.',
+  }),
+  redirectLifetime: key<number>({
+    path: 'storage.redirect_lifetime',
+    env: ['DRIFT_STORAGE_REDIRECT_LIFETIME'],
+    type: duration({ min: 10, max: HOUR }),
+    fallback: () => 5 * MINUTE,
+    doc: 'How long after a redirect a client may begin to fetch the blob.',
+  }),
   s3Bucket: key<string | null>({
     path: 's3.bucket',
     aliases: ['storage.s3.bucket'],
@@ -313,6 +334,15 @@ export const KEYS = {
     fallback: () => null,
     fallbackText: "Amazon's in `s3.region`",
     doc: 'Address of the service: MinIO, Ceph, any other that speaks S3.',
+  }),
+  s3PublicEndpoint: key<string | null>({
+    path: 's3.public_endpoint',
+    aliases: ['storage.s3.public_endpoint'],
+    env: ['DRIFT_S3_PUBLIC_ENDPOINT'],
+    type: origin(),
+    fallback: () => null,
+    fallbackText: '`s3.endpoint`',
+    doc: 'Address at which clients find the service, where they are redirected to it.',
   }),
   s3Region: key<string>({
     path: 's3.region',

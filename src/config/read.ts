@@ -183,6 +183,11 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
       backend: values.backend,
       root: values.root,
       reserveBytes: values.reserve,
+      redirect: {
+        mode: values.redirect,
+        bytesMin: values.redirectSize,
+        seconds: values.redirectLifetime,
+      },
       s3: buildS3(values),
       tiered: buildTiered(values),
     },
@@ -213,6 +218,7 @@ function buildS3(values: KeyValues): Config['storage']['s3'] {
   if (values.s3Bucket === null) return null;
   return {
     endpoint: values.s3Endpoint,
+    publicEndpoint: values.s3PublicEndpoint,
     region: values.s3Region,
     bucket: values.s3Bucket,
     prefix: values.s3Prefix,

@@ -54,8 +54,11 @@ interface ServiceError extends Error {
   readonly $metadata?: { readonly httpStatusCode?: number };
 }
 
+/** Failures that are found out here, without an answer. */
+const LOCAL_NAMES = new Set(['NoAnswer', 'CredentialsProviderError', 'TokenProviderError']);
+
 function isServiceError(error: unknown): error is ServiceError {
-  return error instanceof Error && (error.name === 'NoAnswer' || '$metadata' in error || 'code' in error);
+  return error instanceof Error && (LOCAL_NAMES.has(error.name) || '$metadata' in error || 'code' in error);
 }
 
 export function statusOf(error: unknown): number | null {

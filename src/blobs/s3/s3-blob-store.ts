@@ -9,6 +9,7 @@ import type {
   BlobStore,
   ByteRange,
   Page,
+  Presign,
   StagedUpload,
   StoredBlob,
   UploadId,
@@ -18,6 +19,7 @@ import { Layout, locationOf, uploadAt } from './layout.ts';
 import { ObjectBody } from './object-body.ts';
 import { Objects, piecesOf } from './objects.ts';
 import { PartWriter, type WrittenParts } from './part-writer.ts';
+import { presigning } from './presigning.ts';
 import { Service, translating } from './service.ts';
 import { type Base, cutAt, NOTHING, Staging } from './staging.ts';
 import { UploadMemory } from './upload-memory.ts';
@@ -47,7 +49,7 @@ export function openS3BlobStore(options: S3StoreOptions): S3BlobStore {
 
 export class S3BlobStore implements BlobStore {
   readonly driver = 's3';
-  readonly presign = null;
+  readonly presign: Presign;
   readonly upkeep = [];
   /** A bucket has no end that it would tell of. */
   readonly space = null;
@@ -65,6 +67,7 @@ export class S3BlobStore implements BlobStore {
     this.#config = config;
     this.objects = new Objects(new Service(config, credentials));
     this.layout = new Layout(config.prefix);
+    this.presign = presigning(this.objects.service, this.layout);
     this.#partsMax = partsMax;
     const { partBytes, uploadMemoryBytesMax } = config;
     this.memory = new UploadMemory({ bytesMax: uploadMemoryBytesMax, partBytes });

@@ -29,8 +29,11 @@ export class Service {
   readonly bucket: string;
   readonly config: S3Config;
   readonly client: S3Client;
+  readonly #credentials: S3Credentials | null;
+  #signer: S3Client | null = null;
 
   constructor(config: S3Config, credentials: S3Credentials | null) {
+    this.#credentials = credentials;
     this.bucket = config.bucket;
     this.config = config;
     this.client = new S3Client(clientOptions(config, credentials));
@@ -57,8 +60,18 @@ export class Service {
     }
   }
 
+  /** Signs for the name by which clients know the service; it never connects to it. */
+  clientForAddresses(): S3Client {
+    if (this.#signer === null) {
+      const endpoint = this.config.publicEndpoint ?? this.config.endpoint;
+      this.#signer = new S3Client({ ...clientOptions({ ...this.config, endpoint }, this.#credentials) });
+    }
+    return this.#signer;
+  }
+
   close(): void {
     this.client.destroy();
+    this.#signer?.destroy();
   }
 
   async #attempt<T>(call: Call, request: (signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -103,6 +103,7 @@ async function multiparts(
 function configOf(service: S3Service, bucket: string): S3Config {
   return {
     endpoint: service.endpoint,
+    publicEndpoint: null,
     region: service.region,
     bucket,
     prefix: PREFIX,

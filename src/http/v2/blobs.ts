@@ -4,6 +4,7 @@ import { deleteBlob } from '../../registry/delete.ts';
 import { findBlob, openBlob, promiseBlob } from '../../registry/pull-blob.ts';
 import type { Call, Reply } from '../call.ts';
 import { CONTENT_HEADERS, type Desk, type Handler, matchesEtag, NO_BODY } from './desk.ts';
+import { isPlainGet, redirectTo, sendsToStore } from './redirect.ts';
 
 const MEDIA_TYPE = 'application/octet-stream';
 /** A digest never means other bytes; who may have them is asked each time, so shared caches stay out of it. */
@@ -15,6 +16,8 @@ export const getBlob: Handler<'blob'> = async (desk, call, route) => {
   call.note({ repository: route.repository, digest: route.digest });
   if (matchesEtag(call.headers['if-none-match'], blob.digest)) return notModified(blob);
   const ranges = requestedRanges(desk, call, blob);
+  const elsewhere = await addressAtStore(desk, call, { blob, ranges: ranges?.length ?? 0 });
+  if (elsewhere !== null) return redirectTo(elsewhere, blob);
   if (ranges === null) {
     const body = await openBlob(desk.registry, blob, null, call);
     return {
@@ -78,6 +81,20 @@ function requestedRanges(desk: Desk, call: Call, blob: LinkedBlob): ReturnType<t
   const condition = call.headers['if-range'];
   if (condition !== undefined && condition !== `"${blob.digest}"`) return null;
   return parseRange(header, blob.sizeBytes, desk.config.limits.rangesMax);
+}
+
+/** Where the client fetches the blob from the store itself; null when it gets it here. */
+async function addressAtStore(
+  desk: Desk,
+  call: Call,
+  wanted: { readonly blob: LinkedBlob; readonly ranges: number },
+): Promise<string | null> {
+  const { presign } = desk.registry.blobs;
+  const { mode, bytesMin, seconds } = desk.config.storage.redirect;
+  if (presign === null || wanted.blob.sizeBytes < bytesMin || !isPlainGet(call, wanted.ranges)) return null;
+  if (!sendsToStore(mode, presign, call.baseUrl)) return null;
+  const { location } = wanted.blob;
+  return presign.address({ location, expiresSeconds: seconds, mediaType: MEDIA_TYPE });
 }
 
 function notModified(blob: LinkedBlob): Reply {
