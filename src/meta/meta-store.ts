@@ -328,8 +328,17 @@ export interface Upload {
   readonly offsetBytes: number;
   readonly digestSoFar: Digest | null;
   readonly hashedInRun: string | null;
+  /** What the upload is being closed as; its bytes stay what they are from then on. */
+  readonly closingAs: Digest | null;
   readonly startedAt: number;
   readonly expiresAt: number;
+}
+
+/** All bytes of an upload, verified. */
+export interface Closing {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly hashedInRun: string;
 }
 
 export interface UploadReads {
@@ -362,6 +371,8 @@ export interface UploadWrites {
       readonly expiresAt: number;
     },
   ): Promise<boolean>;
+  /** Notes what it is closed as; false when the lease was lost, or it is being closed as something else. */
+  close(id: UploadId, token: string, closing: Closing): Promise<boolean>;
   /** False when it was gone, or (with `token`) held by somebody else. */
   delete(id: UploadId, token: string | null): Promise<boolean>;
 }

@@ -118,6 +118,8 @@ export interface UploadTable {
   digest_so_far: Uint8Array | null;
   /** The run of the program that wrote `digest_so_far`: after a restart the staged bytes are read again. */
   hashed_in_run: string | null;
+  /** The digest that a closing request has verified: nothing is appended any more. */
+  closing_as: Uint8Array | null;
   lease_token: string | null;
   lease_until: number | null;
   /** Another request waits for this upload: the holder gives it up at its next renewal. */

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { forceBlob, stagedCommit } from '../../test/harness/staged-commit.ts';
 import type { BlobLocation, BlobStore } from '../blobs/blob-store.ts';
 import { openFsBlobStore } from '../blobs/fs/fs-blob-store.ts';
+import { measured } from '../blobs/measured.ts';
 import { openMemoryBlobStore } from '../blobs/memory/memory-blob-store.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../meta/sqlite/temporary-meta-store.ts';
@@ -19,6 +20,10 @@ import { expireUploads } from './expire-uploads.ts';
 const repository = 'org/app' as RepositoryName;
 const bytes = Buffer.from('committed');
 const digest = digestOf('sha256', bytes);
+
+function isUploadUnknown(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'BLOB_UPLOAD_UNKNOWN';
+}
 
 describe('commitBlob', () => {
   let directory: string;
@@ -36,18 +41,21 @@ describe('commitBlob', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  const deps = () => ({ meta, blobs, clock: systemClock, graceSeconds: 60 });
+  const deps = () => ({ meta, blobs, clock: systemClock, graceSeconds: 60, runId: 'run' });
 
   const staged = () => stagedCommit({ meta, blobs }, { repository, bytes });
 
   it('commitBlob, when the ledger fails after the bytes were placed, leaves a claimed row and its review', async () => {
-    const commit = await staged();
-    // A lease that another request has taken over: the last transaction refuses.
-    const refused = commitBlob(deps(), { ...commit, leaseToken: 'lost' });
-    await assert.rejects(
-      refused,
-      (error) => error instanceof RegistryError && error.code === 'BLOB_UPLOAD_UNKNOWN',
-    );
+    // Another request cancels the upload while its bytes are made durable: the last transaction refuses.
+    const cancelled: BlobStore = {
+      ...measured(blobs, { storeOperation: () => {} }),
+      commit: async (uploadId, ...rest) => {
+        const stored = await blobs.commit(uploadId, ...rest);
+        await meta.transaction((tx) => tx.uploads.delete(uploadId, null));
+        return stored;
+      },
+    };
+    await assert.rejects(commitBlob({ ...deps(), blobs: cancelled }, await staged()), isUploadUnknown);
     assert.equal((await meta.read.blobs.find(digest))?.state, 'placing');
     assert.equal(await meta.read.blobs.findLinked(repository, digest), null);
     assert.equal(await meta.read.repositories.find(repository), null);
@@ -58,6 +66,12 @@ describe('commitBlob', () => {
     );
     await commitBlob(deps(), await staged());
     assert.equal((await meta.read.blobs.findLinked(repository, digest))?.sizeBytes, bytes.length);
+  });
+
+  it('commitBlob, of an upload that another request holds by now, claims and places nothing', async () => {
+    await assert.rejects(commitBlob(deps(), { ...(await staged()), leaseToken: 'lost' }), isUploadUnknown);
+    assert.equal(await meta.read.blobs.find(digest), null);
+    assert.deepEqual((await blobs.list(null, 10)).entries, []);
   });
 
   it('commitBlob, of a blob that is there already, links it and keeps one copy', async () => {
@@ -78,7 +92,7 @@ describe('commitBlob, where each upload has a place of its own', () => {
   });
   afterEach(() => meta.close());
 
-  const deps = () => ({ meta, blobs, clock: systemClock, graceSeconds: 60 });
+  const deps = () => ({ meta, blobs, clock: systemClock, graceSeconds: 60, runId: 'run' });
   const staged = () => stagedCommit({ meta, blobs }, { repository, bytes });
   const locations = async () => (await blobs.list(null, 10)).entries.map((entry) => entry.location);
   const standing = async () => (await meta.read.blobs.findLinked(repository, digest))?.location;

@@ -17,6 +17,8 @@ export interface CommitDeps {
   readonly blobs: BlobStore;
   readonly clock: Clock;
   readonly graceSeconds: number;
+  /** Names this run of the program. */
+  readonly runId: string;
 }
 
 export interface CommittedBlob {
@@ -62,6 +64,9 @@ async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): 
     const answer = await deps.meta.transaction(
       async (tx) => {
         const now = deps.clock.now();
+        const closing = { ...commit, hashedInRun: deps.runId };
+        // Where the bytes stay at the upload's own place, no other bytes may come there any more.
+        if (!(await tx.uploads.close(commit.uploadId, commit.leaseToken, closing))) throw takenAway();
         const claimed = await tx.blobs.claim({ ...commit, location }, now);
         if (claimed !== 'deleting') {
           await tx.queues.review(
@@ -101,8 +106,7 @@ async function place(
   if (standing === null) throw beingCollected();
   await tx.blobs.link(repository.id, commit.digest, commit.principal, now);
   if (!(await tx.uploads.delete(commit.uploadId, commit.leaseToken))) {
-    // Cancelled or taken over while the bytes were made durable: that request decides.
-    throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+    throw takenAway();
   }
   await tx.queues.review(
     {
@@ -116,6 +120,11 @@ async function place(
   );
   await blobPushed({ tx, repository: commit.repository, principal: commit.principal, at: now }, commit);
   return standing;
+}
+
+/** Cancelled or taken over meanwhile: that request decides. */
+function takenAway(): RegistryError {
+  return new RegistryError('BLOB_UPLOAD_UNKNOWN');
 }
 
 function beingCollected(): Unavailable {

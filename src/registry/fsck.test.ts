@@ -33,7 +33,7 @@ describe('fsck', () => {
   });
 
   async function commit(text: string): Promise<Digest> {
-    const deps = { meta, blobs, clock: systemClock, graceSeconds: 60 };
+    const deps = { meta, blobs, clock: systemClock, graceSeconds: 60, runId: 'run' };
     return (await commitBlob(deps, await stagedCommit(deps, { repository, bytes: Buffer.from(text) })))
       .digest;
   }

@@ -7,7 +7,7 @@ import { RunningDigest } from './running-digests.ts';
  * A closing PUT whose bytes were placed, but whose last step failed (the ledger was full or away), comes again: the bytes
  * are a blob's by now and staged no more. Stages them again from there, checked on the way, so that they are committed by
  * the same steps as any others. Only what this very upload has brought, as its row says: knowing a digest is no right to
- * the bytes that it names.
+ * the bytes that it names. For an upload that is being closed as this digest.
  */
 export async function restagePlaced(
   deps: { readonly blobs: BlobStore },
@@ -16,7 +16,7 @@ export async function restagePlaced(
 ): Promise<boolean> {
   const { blobs } = deps;
   const { digest, signal } = request;
-  if (upload.digestSoFar !== digest || (await blobs.staged(upload.id)) !== null) return false;
+  if ((await blobs.staged(upload.id)) !== null) return false;
   const body = await blobs.open(blobs.locate(upload.id, digest), null, signal);
   if (body === null) return false;
   const running = new RunningDigest(upload.algorithm);

@@ -71,6 +71,7 @@ export async function startUpload(
         offsetBytes: 0,
         digestSoFar: null,
         hashedInRun: null,
+        closingAs: null,
         startedAt: now,
         expiresAt: deps.leases.expiresAt(),
       });
@@ -94,6 +95,7 @@ async function requireRoom(deps: UploadDeps, tx: MetaTransaction, principal: str
 
 export async function uploadStatus(deps: UploadDeps, key: UploadKey): Promise<UploadProgress> {
   const upload = await findOwn(deps, key);
+  if (upload.closingAs !== null) return { id: key.id, offsetBytes: upload.offsetBytes };
   const staged = await deps.blobs.staged(key.id);
   return { id: key.id, offsetBytes: Math.min(upload.offsetBytes, staged?.sizeBytes ?? 0) };
 }
@@ -105,6 +107,7 @@ export async function appendToUpload(
 ): Promise<UploadProgress> {
   await findOwn(deps, key);
   return deps.leases.hold(key.id, incoming.signal, async (lease) => {
+    if (lease.upload.closingAs !== null) await refuseMore(deps, lease, lease.upload.closingAs);
     const receipt = await receiveOrGiveUp(deps, lease, incoming);
     await release(deps, lease, receipt);
     return { id: key.id, offsetBytes: receipt.offsetBytes };
@@ -124,12 +127,16 @@ export async function finishUpload(
     try {
       const actual = await digestOfUpload(deps, lease, { ...request, receipt });
       if (actual !== request.digest) {
-        // Staged bytes that are gone (placed by a request that then failed) are not the client's mistake: it starts again.
-        if (receipt.offsetBytes < lease.upload.offsetBytes) throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
+        // Staged bytes that are gone, or were right once, are not the client's mistake: it starts again.
+        const { offsetBytes, closingAs } = lease.upload;
+        if (receipt.offsetBytes < offsetBytes || closingAs !== null)
+          throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
         throw wrongDigest(request.digest, actual);
       }
       receipt = { ...received, verified: actual };
-      const committed = await commitStaged(deps, lease, { request, sizeBytes: receipt.offsetBytes });
+      const { repository, principal } = lease.upload;
+      const owner = { uploadId: key.id, leaseToken: lease.token, repository, principal };
+      const committed = await commitBlob(deps, { ...owner, digest: actual, sizeBytes: receipt.offsetBytes });
       deps.running.forget(key.id);
       return committed;
     } catch (error) {
@@ -139,46 +146,33 @@ export async function finishUpload(
   });
 }
 
-async function commitStaged(
-  deps: UploadDeps,
-  lease: UploadLease,
-  step: { readonly request: FinishRequest; readonly sizeBytes: number },
-): Promise<CommittedBlob> {
-  const { request, sizeBytes } = step;
-  const { id, repository, principal } = lease.upload;
-  const { digest } = request;
-  const commit = { uploadId: id, leaseToken: lease.token, repository, principal, digest, sizeBytes };
-  try {
-    return await commitBlob(deps, commit);
-  } catch (error) {
-    const isGone = error instanceof RegistryError && error.code === 'BLOB_UPLOAD_UNKNOWN';
-    if (!isGone || !(await restage(deps, lease, request))) throw error;
-    return await commitBlob(deps, commit);
-  }
-}
-
-function restage(deps: UploadDeps, lease: UploadLease, request: FinishRequest): Promise<boolean> {
-  const signal = AbortSignal.any([request.incoming.signal, lease.signal]);
-  return restagePlaced(deps, lease.upload, { digest: request.digest, signal });
-}
-
-/** What this request brings; nothing, when an earlier one brought it all and failed only after its bytes were placed. */
+/**
+ * What this request brings; nothing, when an earlier one brought it all and failed only then: bytes that it placed are
+ * staged again.
+ */
 async function receiveRest(deps: UploadDeps, lease: UploadLease, request: FinishRequest): Promise<Receipt> {
   const { digest, incoming } = request;
-  const { offsetBytes } = lease.upload;
-  // Nothing is to come and this process saw the bytes come: should they be gone, the commit will say so.
-  if (incoming.empty && deps.running.has(lease.upload)) {
-    return receiveOrGiveUp(deps, lease, incoming);
-  }
+  const { offsetBytes, closingAs } = lease.upload;
+  if (closingAs === null) return receiveOrGiveUp(deps, lease, incoming);
   const asBefore: Receipt = { offsetBytes, running: null, verified: null, error: null };
-  let restaged: boolean;
   try {
-    restaged = await restage(deps, lease, request);
+    if (closingAs !== digest) throw wrongDigest(digest, closingAs);
+    const signal = AbortSignal.any([incoming.signal, lease.signal]);
+    const restaged = await restagePlaced(deps, lease.upload, { digest, signal });
+    return restaged ? { ...asBefore, verified: digest } : asBefore;
   } catch (error) {
     await giveUp(deps, lease, { ...asBefore, error: toError(error) });
     throw error;
   }
-  return restaged ? { ...asBefore, verified: digest } : receiveOrGiveUp(deps, lease, incoming);
+}
+
+/** The bytes that a closing request has verified stay what they are. */
+async function refuseMore(deps: UploadDeps, lease: UploadLease, closingAs: Digest): Promise<never> {
+  const message = `the upload is being closed as ${closingAs}: repeat that request, or cancel the upload`;
+  const error = new RegistryError('BLOB_UPLOAD_INVALID', message);
+  const { offsetBytes } = lease.upload;
+  await giveUp(deps, lease, { offsetBytes, running: null, verified: null, error });
+  throw error;
 }
 
 /**

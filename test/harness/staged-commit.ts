@@ -22,7 +22,7 @@ export async function stagedCommit(
   const owner = { repository, principal: 'a' };
   const id = newUploadId();
   await meta.transaction(async (tx) => {
-    const empty = { offsetBytes: 0, digestSoFar: null, hashedInRun: null };
+    const empty = { offsetBytes: 0, digestSoFar: null, hashedInRun: null, closingAs: null };
     const times = { startedAt: 1, expiresAt: LONG_FROM_NOW };
     await tx.uploads.insert({ id, ...owner, algorithm: 'sha256', ...empty, ...times });
     await tx.uploads.acquire(id, LEASE, LONG_FROM_NOW, 1);

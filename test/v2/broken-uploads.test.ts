@@ -56,7 +56,12 @@ describe('broken uploads', () => {
     const digest = sha256(bytes) as Digest;
     const id = location.split('/').at(-1) as UploadId;
     const claimed = { digest, sizeBytes: bytes.length, location: v2.blobs.locate(id, digest) };
-    await v2.meta.transaction((tx) => tx.blobs.claim(claimed, v2.clock.now()));
+    await v2.meta.transaction(async (tx) => {
+      const upload = await tx.uploads.acquire(id, 'died', v2.clock.now(), v2.clock.now());
+      assert.ok(upload !== null && upload !== 'busy');
+      await tx.uploads.close(id, 'died', { ...claimed, hashedInRun: 'a run' });
+      await tx.blobs.claim(claimed, v2.clock.now());
+    });
     assert.ok(await v2.blobs.commit(id, digest, bytes.length));
     return `${location}?digest=${digest}`;
   }
@@ -93,11 +98,33 @@ describe('broken uploads', () => {
     const [bytes, others] = [randomBytes(HALF.length), randomBytes(HALF.length)];
     const location = await v2.client.startUpload(REPOSITORY);
     assert.equal((await v2.client.send('PATCH', location, { body: bytes })).status, 202);
-    const put = await placeWithoutLedger(location, bytes);
+    await v2.blobs.discard(location.split('/').at(-1) as UploadId);
     assert.equal((await v2.other.send('PATCH', location, { body: others })).status, 202);
-    assert.equal((await v2.client.send('PUT', put)).code, 'DIGEST_INVALID');
+    assert.equal((await v2.client.send('PUT', `${location}?digest=${sha256(bytes)}`)).code, 'DIGEST_INVALID');
     const again = await v2.client.pushBlob(REPOSITORY, bytes);
     assert.deepEqual((await v2.client.send('GET', `/v2/${REPOSITORY}/blobs/${again}`)).body, bytes);
+  });
+
+  it('an upload, once its closing PUT has verified its bytes, takes no others and is closed as nothing else', async () => {
+    const bytes = randomBytes(HALF.length);
+    const location = await v2.client.startUpload(REPOSITORY);
+    assert.equal((await v2.client.send('PATCH', location, { body: bytes })).status, 202);
+    const put = await placeWithoutLedger(location, bytes);
+    const status = await v2.client.send('GET', location);
+    assert.equal(status.headers.range, `0-${bytes.length - 1}`);
+    const more = await v2.client.send('PATCH', location, { body: Buffer.from('more') });
+    assert.equal(more.code, 'BLOB_UPLOAD_INVALID');
+    assert.match(more.message, /being closed as sha256:/);
+    assert.equal((await v2.other.send('PUT', put)).status, 201);
+
+    const another = await v2.client.startUpload(REPOSITORY);
+    assert.equal((await v2.client.send('PATCH', another, { body: bytes })).status, 202);
+    await placeWithoutLedger(another, bytes);
+    const other = Buffer.concat([bytes, Buffer.from('more')]);
+    const answer = await v2.client.send('PUT', `${another}?digest=${sha256(other)}`, { body: 'more' });
+    assert.equal(answer.code, 'DIGEST_INVALID');
+    const stored = await v2.client.send('GET', `/v2/${REPOSITORY}/blobs/${sha256(bytes)}`);
+    assert.deepEqual(stored.body, bytes);
   });
 
   it('a closing PUT, of a digest whose bytes its upload never had, links nothing that is stored', async () => {

@@ -92,6 +92,7 @@ export async function everyWriteThatSearches(
   await write.uploads.acquire(UPLOAD, 'x', 5, 1);
   const progress = { offsetBytes: 1, digestSoFar: null, hashedInRun: null, expiresAt: 1 };
   await write.uploads.release(UPLOAD, 'x', progress);
+  await write.uploads.close(UPLOAD, 'x', { digest: DIGEST, sizeBytes: 1, hashedInRun: 'r' });
   await write.uploads.delete(UPLOAD, 'x');
   await write.access.expire(1, 9);
   await write.leases.take('a', 'b', 2, 1);

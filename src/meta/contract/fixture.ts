@@ -61,6 +61,7 @@ export function uploadOf(id: string, more: Partial<Upload> = {}): Upload {
     offsetBytes: 0,
     digestSoFar: null,
     hashedInRun: null,
+    closingAs: null,
     startedAt: 1,
     expiresAt: 100,
     ...more,

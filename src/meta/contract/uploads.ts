@@ -46,6 +46,26 @@ function leasesOfUploads({ check }: ContractFixture): void {
     assert.notEqual(await store.transaction((tx) => tx.uploads.acquire(ID, 'b', 10, 1)), 'busy');
   });
 
+  check('uploads.close, once, stays; as another digest or with a lost lease it is refused', async (store) => {
+    await insert(store);
+    await store.transaction((tx) => tx.uploads.acquire(ID, 'a', 10, 1));
+    const close = (token: string, text: string) =>
+      store.transaction((tx) =>
+        tx.uploads.close(ID, token, { digest: digestFor(text), sizeBytes: 9, hashedInRun: 'run' }),
+      );
+    assert.equal(await close('b', 'nine'), false);
+    assert.equal(await close('a', 'nine'), true);
+    assert.equal(await close('a', 'nine'), true);
+    assert.equal(await close('a', 'ten'), false);
+    const found = await store.read.uploads.find(ID);
+    assert.deepEqual(
+      [found?.closingAs, found?.digestSoFar, found?.offsetBytes, found?.hashedInRun],
+      [digestFor('nine'), digestFor('nine'), 9, 'run'],
+    );
+    await store.transaction((tx) => tx.uploads.release(ID, 'a', PROGRESS));
+    assert.equal((await store.read.uploads.find(ID))?.closingAs, digestFor('nine'));
+  });
+
   check('uploads.delete, with another token, keeps it; with its own or none, drops it', async (store) => {
     await insert(store);
     await store.transaction((tx) => tx.uploads.acquire(ID, 'a', 10, 1));

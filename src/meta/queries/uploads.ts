@@ -73,6 +73,7 @@ export class UploadQueries extends UploadReads implements contract.UploadWrites 
         offset_bytes: upload.offsetBytes,
         digest_so_far: upload.digestSoFar === null ? null : digestToBytes(upload.digestSoFar),
         hashed_in_run: upload.hashedInRun,
+        closing_as: upload.closingAs === null ? null : digestToBytes(upload.closingAs),
         lease_token: null,
         lease_until: null,
         lease_wanted: 0,
@@ -143,6 +144,23 @@ export class UploadQueries extends UploadReads implements contract.UploadWrites 
     return result.numUpdatedRows > 0n;
   }
 
+  async close(id: UploadId, token: string, closing: contract.Closing): Promise<boolean> {
+    const digest = digestToBytes(closing.digest);
+    const result = await this.db
+      .updateTable('uploads')
+      .set({
+        closing_as: digest,
+        offset_bytes: closing.sizeBytes,
+        digest_so_far: digest,
+        hashed_in_run: closing.hashedInRun,
+      })
+      .where('id', '=', id)
+      .where('lease_token', '=', token)
+      .where((eb) => eb.or([eb('closing_as', 'is', null), eb('closing_as', '=', digest)]))
+      .executeTakeFirst();
+    return result.numUpdatedRows > 0n;
+  }
+
   async delete(id: UploadId, token: string | null): Promise<boolean> {
     const result = await this.db
       .deleteFrom('uploads')
@@ -162,6 +180,7 @@ export function uploadFromRow(row: UploadTable): contract.Upload {
     offsetBytes: row.offset_bytes,
     digestSoFar: digestFromBytesOrNull(row.digest_so_far),
     hashedInRun: row.hashed_in_run,
+    closingAs: digestFromBytesOrNull(row.closing_as),
     startedAt: row.started_at,
     expiresAt: row.expires_at,
   };
