@@ -22,7 +22,11 @@ export const SUITES: readonly Suite[] = [
   {
     name: 'unit',
     files: ['src/**/*.test.ts'],
-    except: ['src/meta/postgres/*.test.ts', 'src/blobs/s3/*.test.ts', 'src/blobs/tiered/tiered-s3.test.ts'],
+    except: [
+      'src/meta/postgres/*.test.ts',
+      'src/blobs/{s3,ghostbay}/*.test.ts',
+      'src/blobs/tiered/tiered-s3.test.ts',
+    ],
     needs: [],
     concurrency: 2,
   },
@@ -36,7 +40,11 @@ export const SUITES: readonly Suite[] = [
   },
   {
     name: 'stores',
-    files: ['src/meta/postgres/*.test.ts', 'src/blobs/s3/*.test.ts', 'src/blobs/tiered/tiered-s3.test.ts'],
+    files: [
+      'src/meta/postgres/*.test.ts',
+      'src/blobs/{s3,ghostbay}/*.test.ts',
+      'src/blobs/tiered/tiered-s3.test.ts',
+    ],
     needs: ['postgres', 'initdb', 'pg_basebackup', 'pgbouncer', 'minio', 'versitygw'],
     concurrency: 1,
   },

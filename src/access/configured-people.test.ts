@@ -31,6 +31,7 @@ const secrets = {
   passwords: new Map<string, string>(),
   databaseUrl: null,
   databaseReplicaUrls: [],
+  ghostbay: null,
   s3: null,
 };
 

@@ -32,9 +32,10 @@ test('openBlobStore, each configured backend, opens its driver and measures it',
       reserveBytes: 0,
       redirect: { mode: 'auto', bytesMin: 1, seconds: 1 } as const,
       s3: null,
+      ghostbay: null,
       tiered: { ...TIERED, hotRoot: join(root, 'hot') },
     };
-    const store = await openBlobStore({ metrics }, { storage, secrets: { s3: null } });
+    const store = await openBlobStore({ metrics }, { storage, secrets: { s3: null, ghostbay: null } });
     assert.equal(store.driver, backend);
     await store.probe(new AbortController().signal);
     // Of tiers both are measured.

@@ -9,7 +9,7 @@ const MEMORY_BYTES_MAX = 512 * 1024 * 1024;
 /** What a store needs of the configuration. */
 export interface BlobStoreConfig {
   readonly storage: Config['storage'];
-  readonly secrets: Pick<Config['secrets'], 's3'>;
+  readonly secrets: Pick<Config['secrets'], 's3' | 'ghostbay'>;
 }
 
 export interface BlobStoreDeps {
@@ -34,6 +34,13 @@ const DRIVERS: Readonly<Record<Config['storage']['backend'], OpenDriver>> = {
     if (storage.s3 === null) throw new RangeError('no bucket is configured');
     const { openS3BlobStore } = await import('./s3/s3-blob-store.ts');
     return openS3BlobStore({ config: storage.s3, credentials: secrets.s3 });
+  },
+  ghostbay: async ({ storage, secrets }) => {
+    const { ghostbay } = storage;
+    if (ghostbay === null || secrets.ghostbay === null)
+      throw new RangeError('no GhostBay bucket is configured');
+    const { openGhostbayBlobStore } = await import('./ghostbay/ghostbay-blob-store.ts');
+    return await openGhostbayBlobStore({ ...ghostbay, credentials: secrets.ghostbay });
   },
   tiered: async (config, deps) => {
     const { tiered, reserveBytes } = config.storage;

@@ -23,6 +23,8 @@ export function findContradictions(checked: Checked): Problem[] {
     [['backend', 'tieredCold', 's3Bucket', 's3AccessKey', 's3SecretKey'], checkS3],
     [['backend', 'tieredCold', 's3PartSize', 's3UploadMemory'], checkS3Memory],
     [['backend', 'redirect', 'redirectSize', 'redirectLifetime', 's3PublicEndpoint'], checkRedirect],
+    [['backend', ...GHOSTBAY_NEEDED], checkGhostbay],
+    [['backend', 'ghostbaySegment', 'ghostbayUploadMemory'], checkGhostbayMemory],
     [['users', 'htpasswd'], checkNames],
     [['users', 'htpasswd', 'userScopes'], checkScopes],
     [['bind', 'ui'], checkAddresses],
@@ -174,6 +176,35 @@ function checkS3Memory({ values, settings }: Checked): Problem[] {
   const set = settings.has('s3PartSize') ? 's3PartSize' : 's3UploadMemory';
   const message = 's3.upload_memory is less than twice s3.part_size';
   return [problem(settings, set, message, 'make the parts smaller or the memory larger')];
+}
+
+const GHOSTBAY_KEYS = (Object.keys(KEYS) as KeyId[]).filter((id) => KEYS[id].path.startsWith('ghostbay.'));
+/** Those without a default. */
+const GHOSTBAY_NEEDED = [
+  'ghostbayEndpoint',
+  'ghostbayBucket',
+  'ghostbayAccessKey',
+  'ghostbaySecretKey',
+] as const satisfies readonly KeyId[];
+
+function checkGhostbay({ values, settings }: Checked): Problem[] {
+  if (values.backend !== 'ghostbay') {
+    return GHOSTBAY_KEYS.filter((id) => settings.has(id)).map((id) => {
+      const message = `${KEYS[id].path} is set, but storage.backend is "${values.backend}"`;
+      return problem(settings, id, message, 'set storage.backend = "ghostbay"');
+    });
+  }
+  return GHOSTBAY_NEEDED.filter((id) => values[id] === null).map((id) => {
+    const message = `storage.backend is "ghostbay", but ${KEYS[id].path} is not set`;
+    return problem(settings, 'backend', message, `set ${KEYS[id].env[0]}`);
+  });
+}
+
+function checkGhostbayMemory({ values, settings }: Checked): Problem[] {
+  if (values.backend !== 'ghostbay' || values.ghostbayUploadMemory >= 2 * values.ghostbaySegment) return [];
+  const set = settings.has('ghostbaySegment') ? 'ghostbaySegment' : 'ghostbayUploadMemory';
+  const message = 'ghostbay.upload_memory is less than twice ghostbay.segment_size';
+  return [problem(settings, set, message, 'make the segments smaller or the memory larger')];
 }
 
 function checkNames({ values, htpasswd, settings }: Checked): Problem[] {

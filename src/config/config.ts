@@ -38,7 +38,7 @@ export interface TlsConfig {
 }
 
 export interface StorageConfig {
-  readonly backend: 'fs' | 'memory' | 's3' | 'tiered';
+  readonly backend: 'fs' | 'memory' | 's3' | 'ghostbay' | 'tiered';
   /** Directory of blobs, staged uploads and (by default) the ledger. */
   readonly root: string;
   /** New uploads are refused while less than this is free on the device. */
@@ -48,6 +48,22 @@ export interface StorageConfig {
   readonly s3: S3Config | null;
   /** With the backend `tiered`. */
   readonly tiered: TieredConfig | null;
+  readonly ghostbay: GhostbayConfig | null;
+}
+
+/** A bucket of a GhostBay server; the keys to it stand in `secrets`. */
+export interface GhostbayConfig {
+  /** `http://ghostbay:8080`. */
+  readonly endpoint: string;
+  readonly bucket: string;
+  readonly segmentBytes: number;
+  /** Of all uploads, per process. */
+  readonly uploadMemoryBytesMax: number;
+}
+
+export interface GhostbayCredentials {
+  readonly accessKey: string;
+  readonly secretKey: string;
 }
 
 /** When clients are sent to the store for the bytes of a blob. */
@@ -187,4 +203,6 @@ export interface Secrets {
   readonly databaseReplicaUrls: readonly string[];
   /** Null: from the places where the tools of AWS look for them. */
   readonly s3: S3Credentials | null;
+  /** Null with other backends. */
+  readonly ghostbay: GhostbayCredentials | null;
 }

@@ -107,8 +107,8 @@ const REFUSALS: readonly (readonly [setting: string, reason: RegExp])[] = [
   ['DRIFT_OIDC_CLIENT_SECRET_FILE=x', PART],
   ...['issuer', 'client_id', 'client_secret'].map((name) => [`oidc.${name} = "x"`, PART] as const),
   ...['issuer', 'client_id', 'client_secret'].map((name) => [`auth.oidc.${name} = "x"`, PART] as const),
-  ['DRIFT_STORAGE_BACKEND=ghostbay', PART],
-  ['ghostbay.endpoint = "x"', PART],
+  ['ghostbay.max_object_size_gb = 50', /no such setting/],
+  ['DRIFT_GHOSTBAY_ENABLE_S3_COMPAT=true', /no such setting/],
   ['quic.enabled = true', PART],
   ['DRIFT_QUIC_ENABLED=true', PART],
   ['rbac.enabled = true', PART],
@@ -136,11 +136,24 @@ function passwords({ secrets }: Config): unknown {
 
 function storageAt(root: string): Config['storage'] {
   const redirect = { mode: 'auto', bytesMin: 1024 ** 2, seconds: 300 } as const;
-  return { backend: 'fs', root, reserveBytes: 1024 ** 3, redirect, s3: null, tiered: null };
+  return { backend: 'fs', root, reserveBytes: 1024 ** 3, redirect, s3: null, ghostbay: null, tiered: null };
 }
 
 const POSTGRES_URL = 'postgres://drift:secret@db.example.com/drift';
 const POSTGRES = { DRIFT_DATABASE_BACKEND: 'postgres', DRIFT_DATABASE_URL: POSTGRES_URL };
+
+const GHOSTBAY = {
+  DRIFT_STORAGE_BACKEND: 'ghostbay',
+  DRIFT_GHOSTBAY_ENDPOINT: 'http://ghostbay:8080',
+  DRIFT_GHOSTBAY_BUCKET: 'drift-registry',
+  DRIFT_GHOSTBAY_ACCESS_KEY: 'AKIA0000000000000000',
+  DRIFT_GHOSTBAY_SECRET_KEY: 'secret',
+};
+
+/** All that GhostBay needs but for one name, which is set elsewhere. */
+function ghostbayWithout(name: keyof typeof GHOSTBAY): Record<string, string> {
+  return Object.fromEntries(Object.entries(GHOSTBAY).filter(([other]) => other !== name));
+}
 
 const S3 = { DRIFT_STORAGE_BACKEND: 's3', DRIFT_S3_BUCKET: 'drift' };
 const TIERED = {
@@ -175,6 +188,12 @@ const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
   redirectSize: ['2 MiB', '"2 MiB"'],
   redirectLifetime: ['1m', '"1m"'],
   s3PublicEndpoint: ['https://s3.example.com', '"https://s3.example.com"'],
+  ghostbayEndpoint: ['http://other:8080', '"http://other:8080"'],
+  ghostbayBucket: ['other', '"other"'],
+  ghostbayAccessKey: ['other', '"other"'],
+  ghostbaySecretKey: ['other', '"other"'],
+  ghostbaySegment: ['5 MiB', '"5 MiB"'],
+  ghostbayUploadMemory: ['512 MiB', '"512 MiB"'],
   s3Bucket: ['drift', '"drift"'],
   s3Prefix: ['a/b', '"a/b"'],
   s3Endpoint: ['https://s3.example.com', '"https://s3.example.com"'],
@@ -240,6 +259,12 @@ const BESIDE: Partial<Record<KeyId, Record<string, string>>> = {
   redirectSize: S3,
   redirectLifetime: S3,
   s3PublicEndpoint: S3,
+  ghostbayEndpoint: ghostbayWithout('DRIFT_GHOSTBAY_ENDPOINT'),
+  ghostbayBucket: ghostbayWithout('DRIFT_GHOSTBAY_BUCKET'),
+  ghostbayAccessKey: ghostbayWithout('DRIFT_GHOSTBAY_ACCESS_KEY'),
+  ghostbaySecretKey: ghostbayWithout('DRIFT_GHOSTBAY_SECRET_KEY'),
+  ghostbaySegment: GHOSTBAY,
+  ghostbayUploadMemory: GHOSTBAY,
   s3Bucket: { DRIFT_STORAGE_BACKEND: 's3' },
   s3Prefix: S3,
   s3Endpoint: S3,
@@ -278,6 +303,10 @@ const BESIDE: Partial<Record<KeyId, Record<string, string>>> = {
 const PAIRED = new Set<KeyId>([
   'tlsCertificate',
   'tlsKey',
+  'ghostbayEndpoint',
+  'ghostbayBucket',
+  'ghostbayAccessKey',
+  'ghostbaySecretKey',
   's3Bucket',
   's3AccessKey',
   's3SecretKey',
@@ -311,6 +340,7 @@ function expectOnlyChange(id: KeyId, source: string, setup: Setup): void {
         config.secrets.databaseUrl,
         config.secrets.databaseReplicaUrls,
         config.secrets.s3,
+        config.secrets.ghostbay,
       ],
     }).replaceAll(cwd, '');
   if (!SINGLE.has(id))

@@ -189,6 +189,7 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
         seconds: values.redirectLifetime,
       },
       s3: buildS3(values),
+      ghostbay: buildGhostbay(values),
       tiered: buildTiered(values),
     },
     database: buildDatabase(values),
@@ -210,6 +211,7 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
       databaseUrl: values.databaseUrl,
       databaseReplicaUrls: values.databaseReplicaUrls,
       s3: s3Credentials(values),
+      ghostbay: ghostbayCredentials(values),
     },
   };
 }
@@ -254,6 +256,19 @@ function buildTiered(values: KeyValues): Config['storage']['tiered'] {
     backlogBytesMax: values.tieredBacklog,
     sendsMax: values.tieredUploads,
   };
+}
+
+function buildGhostbay(values: KeyValues): Config['storage']['ghostbay'] {
+  const { ghostbayEndpoint: endpoint, ghostbayBucket: bucket } = values;
+  if (values.backend !== 'ghostbay' || endpoint === null || bucket === null) return null;
+  const { ghostbaySegment: segmentBytes, ghostbayUploadMemory: uploadMemoryBytesMax } = values;
+  return { endpoint, bucket, segmentBytes, uploadMemoryBytesMax };
+}
+
+function ghostbayCredentials(values: KeyValues): Config['secrets']['ghostbay'] {
+  const { ghostbayAccessKey: accessKey, ghostbaySecretKey: secretKey } = values;
+  if (accessKey === null || secretKey === null) return null;
+  return { accessKey, secretKey };
 }
 
 function buildDatabase(values: KeyValues): Config['database'] {

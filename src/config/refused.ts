@@ -21,7 +21,11 @@ export const REFUSED: readonly RefusedName[] = [
     reason:
       'tokens are signed with keys that Drift makes, keeps and rotates itself; there is no shared secret to set',
   },
-  { paths: ['ghostbay', 'storage.ghostbay'], env: ['DRIFT_GHOSTBAY_'], reason: notPart('GhostBay storage') },
+  {
+    paths: ['ghostbay.enable_s3_compat', 'ghostbay.storage_engine', 'ghostbay.max_object_size_gb'],
+    env: ['DRIFT_GHOSTBAY_ENABLE_S3_COMPAT', 'DRIFT_GHOSTBAY_MAX_OBJECT_SIZE_GB'],
+    reason: 'GhostBay has no such setting for its clients; limits.blob_size bounds what is pushed',
+  },
   { paths: ['database.zqlite_url'], env: ['DRIFT_DATABASE_ZQLITE_URL'], reason: notPart('zqlite') },
   { paths: ['quic', 'quic_fabric'], env: ['DRIFT_QUIC_'], reason: notPart('the QUIC transport') },
   { paths: ['rbac'], env: ['DRIFT_RBAC_'], reason: notPart('role-based access control') },
