@@ -81,9 +81,12 @@ export async function receive(
   }
 }
 
-/** Reads the staged bytes again; null when they are gone or fewer than the upload has. */
+/**
+ * Reads the upload's staged bytes again; null when they are gone or fewer than it has. There may be more, left by a request
+ * that crashed: the commit drops them.
+ */
 export async function stagedDigest(
-  deps: ReceiveDeps,
+  deps: Pick<ReceiveDeps, 'blobs'>,
   request: {
     readonly id: UploadId;
     readonly algorithm: DigestAlgorithm;
@@ -97,7 +100,8 @@ export async function stagedDigest(
     const running = new RunningDigest(request.algorithm);
     for await (const chunk of body.chunks) {
       request.signal.throwIfAborted();
-      running.update(chunk);
+      running.update(chunk.subarray(0, request.sizeBytes - running.bytes));
+      if (running.bytes === request.sizeBytes) break;
     }
     return running.bytes === request.sizeBytes ? running.digest() : null;
   } finally {
