@@ -4,22 +4,30 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { requireTool } from '../../scripts/tools.ts';
-import { type SpawnedDrift, spawnDrift } from '../harness/spawn-drift.ts';
+import { startCluster } from '../harness/cluster.ts';
+import { spawnDrift } from '../harness/spawn-drift.ts';
+import { ON_NODES } from '../harness/stack.ts';
 
 /** The official conformance program, newest text (`dev`), sparse indexes and authentication on. */
-const RESULTS_DIRECTORY = resolve('artefacts/conformance');
+const RESULTS_DIRECTORY = resolve(`artefacts/conformance${ON_NODES ? '-nodes' : ''}`);
 
 describe('conformance', () => {
-  let drift: SpawnedDrift;
+  let registry: { readonly url: string; stop(): Promise<unknown> };
 
   before(async () => {
-    drift = await spawnDrift({ env: { DRIFT_USERS: 'admin:conformance-run', DRIFT_SPARSE_INDEXES: 'true' } });
+    const env = { DRIFT_USERS: 'admin:conformance-run', DRIFT_SPARSE_INDEXES: 'true' };
+    if (ON_NODES) {
+      registry = await startCluster({ env });
+    } else {
+      const drift = await spawnDrift({ env });
+      registry = { url: drift.registryUrl, stop: () => drift.stop() };
+    }
   });
-  after(() => drift.stop());
+  after(() => registry.stop());
 
   it('the official program, dev version with sparse indexes and authentication, passes every row', async () => {
     mkdirSync(RESULTS_DIRECTORY, { recursive: true });
-    const { exitCode, output } = await runProgram(new URL(drift.registryUrl).host);
+    const { exitCode, output } = await runProgram(new URL(registry.url).host);
     const report = readFileSync(join(RESULTS_DIRECTORY, 'junit.xml'), 'utf8');
     const rows = readRows(report);
     const bad = rows.filter(({ status }) => status !== 'passed');

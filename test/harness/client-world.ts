@@ -2,7 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CertificateAuthority, createCertificateAuthority } from './certificate-authority.ts';
+import { startCluster } from './cluster.ts';
 import { type SpawnedDrift, type SpawnOptions, spawnDrift } from './spawn-drift.ts';
+import { ON_NODES } from './stack.ts';
 
 export interface User {
   readonly name: string;
@@ -30,7 +32,10 @@ export interface ClientWorld {
   stop(): Promise<void>;
 }
 
-/** Two real registries, one of them with an own certificate, and the same four users on both. */
+/**
+ * Two real registries, one of them with an own certificate, and the same four users on both. On nodes: one that is several
+ * behind nginx, which speaks both ways.
+ */
 export async function startClientWorld(): Promise<ClientWorld> {
   const directory = mkdtempSync(join(tmpdir(), 'drift-client-'));
   const authority: CertificateAuthority = createCertificateAuthority();
@@ -39,28 +44,57 @@ export async function startClientWorld(): Promise<ClientWorld> {
     DRIFT_USERS: [ADMIN, PUSH_ONLY, PULL_ONLY].map(({ name, password }) => `${name}:${password}`).join(','),
     DRIFT_USER_SCOPES: `${PUSH_ONLY.name}=repository:ghost/demo:push;${PULL_ONLY.name}=repository:ghost/**:pull`,
   };
-  const certificate = { DRIFT_TLS_CERT: server.certificateFile, DRIFT_TLS_KEY: server.keyFile };
   const removeFiles = () => {
     authority.dispose();
     rmSync(directory, { recursive: true, force: true });
   };
+  const started = await (ON_NODES ? startBehindNginx(users, server) : startAlone(users, server)).catch(
+    (error: unknown) => {
+      removeFiles();
+      throw error;
+    },
+  );
+  return {
+    plain: endpoint(started.url, null),
+    tls: endpoint(started.tlsUrl, authority.certificateFile),
+    directory,
+    stop: async () => {
+      await started.stop();
+      removeFiles();
+    },
+  };
+}
+
+interface Started {
+  readonly url: string;
+  readonly tlsUrl: string;
+  stop(): Promise<void>;
+}
+
+type Certificate = ReturnType<CertificateAuthority['issue']>;
+
+async function startAlone(users: Readonly<Record<string, string>>, server: Certificate): Promise<Started> {
+  const certificate = { DRIFT_TLS_CERT: server.certificateFile, DRIFT_TLS_KEY: server.keyFile };
   const [plain, tls] = await startBoth([
     { env: users },
     // One worker has to do as well.
     { env: { ...users, ...certificate, DRIFT_WORKERS: '1' } },
-  ]).catch((error: unknown) => {
-    removeFiles();
-    throw error;
-  });
+  ]);
   return {
-    plain: endpoint(plain, null),
-    tls: endpoint(tls, authority.certificateFile),
-    directory,
+    url: plain.registryUrl,
+    tlsUrl: tls.registryUrl,
     stop: async () => {
       await Promise.all([plain.stop(), tls.stop()]);
-      removeFiles();
     },
   };
+}
+
+async function startBehindNginx(
+  users: Readonly<Record<string, string>>,
+  certificate: Certificate,
+): Promise<Started> {
+  const cluster = await startCluster({ env: users, certificate });
+  return { url: cluster.url, tlsUrl: cluster.tlsUrl ?? '', stop: () => cluster.stop() };
 }
 
 /** Both or neither: what did start is stopped when the other did not. */
@@ -73,8 +107,8 @@ async function startBoth(
   throw first.status === 'rejected' ? first.reason : (second as PromiseRejectedResult).reason;
 }
 
-function endpoint(drift: SpawnedDrift, authorityFile: string | null): Endpoint {
+function endpoint(address: string, authorityFile: string | null): Endpoint {
   // Clients treat `localhost` as a registry that may speak plain HTTP.
-  const url = drift.registryUrl.replace('127.0.0.1', 'localhost');
+  const url = address.replace('127.0.0.1', 'localhost');
   return { host: new URL(url).host, url, authorityFile };
 }

@@ -1,5 +1,4 @@
-import { chownSync, writeFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { requireTool } from '../../scripts/tools.ts';
@@ -24,19 +23,17 @@ export const SERVER_CONNECTIONS = 8;
 const CLIENT_CONNECTIONS_MAX = 500;
 /** The pooler refuses to run as root. */
 const POOLER_USER = 'nobody';
-const NOBODY_ID = 65_534;
 
 export async function startPgBouncer(target: Pick<Postgres, 'port'>): Promise<PgBouncer> {
   const port = await freePort();
   const url = (database: string): string => `postgres://${SUPERUSER}@127.0.0.1:${port}/${database}`;
   const service = new Service({
     name: 'pgbouncer',
+    user: POOLER_USER,
     command: (home) => {
       const file = join(home, 'pgbouncer.ini');
       writeFileSync(file, settings({ port, target: target.port, home }));
-      const asRoot = userInfo().uid === 0;
-      if (asRoot) chownSync(home, NOBODY_ID, NOBODY_ID);
-      return [requireTool('pgbouncer'), ...(asRoot ? ['-u', POOLER_USER] : []), file];
+      return [requireTool('pgbouncer'), file];
     },
     answers: () => answers(url('postgres')),
   });

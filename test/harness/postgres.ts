@@ -1,12 +1,12 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { requireTool } from '../../scripts/tools.ts';
 import { freePort } from './free-port.ts';
+import { asService, handOver, Service } from './service.ts';
 
 /** A real PostgreSQL on loopback, with all of its files in a folder of its own. */
 export interface Postgres {
@@ -35,23 +35,12 @@ export interface PostgresOptions {
   readonly directory?: string;
 }
 
-const START_MILLISECONDS_MAX = 60_000;
 /** The server refuses to run as root. */
 const SERVER_USER = 'nobody';
 export const SUPERUSER = 'drift';
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<Postgres> {
-  const home = mkdtempSync(join(tmpdir(), 'drift-postgres-'));
-  const directory = options.directory ?? join(home, 'data');
-  hand(home);
-  if (options.directory === undefined) {
-    const initdb = [requireTool('initdb'), '-D', directory, '-U', SUPERUSER, '-A', 'trust', '-E', 'UTF8'];
-    execFileSync('/usr/bin/env', [...asServer(), ...initdb, '--locale=C', '--no-sync'], { stdio: 'ignore' });
-  } else {
-    hand(directory);
-  }
-  const port = await freePort();
-  const server = new Server({ home, directory, port, options });
+  const server = new Server(options, await freePort());
   await server.start();
   return server;
 }
@@ -68,25 +57,40 @@ export async function startReplica(
   return startPostgres({ ...options, directory });
 }
 
+const CARELESS = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off'];
+
 class Server implements Postgres {
   readonly port: number;
   readonly directory: string;
-  readonly #home: string;
-  readonly #settings: readonly string[];
-  #child: ChildProcess | null = null;
+  readonly #service: Service;
 
-  constructor(made: {
-    readonly home: string;
-    readonly directory: string;
-    readonly port: number;
-    readonly options: PostgresOptions;
-  }) {
-    this.port = made.port;
-    this.directory = made.directory;
-    this.#home = made.home;
-    const careless = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off'];
-    const isDurable = made.options.durable ?? true;
-    this.#settings = [...(isDurable ? [] : careless), ...(made.options.settings ?? [])];
+  constructor(options: PostgresOptions, port: number) {
+    this.port = port;
+    const settings = [
+      'listen_addresses=127.0.0.1',
+      `port=${port}`,
+      'max_connections=300',
+      'shared_buffers=128MB',
+      ...((options.durable ?? true) ? [] : CARELESS),
+      ...(options.settings ?? []),
+    ];
+    this.#service = new Service({
+      name: 'postgres',
+      user: SERVER_USER,
+      // PostgreSQL's "fast" shutdown.
+      stopSignal: 'SIGINT',
+      command: (home) => [
+        requireTool('postgres'),
+        '-D',
+        this.directory,
+        '-k',
+        home,
+        ...settings.flatMap((line) => ['-c', line]),
+      ],
+      answers: () => this.#ask('select 1').then(() => true),
+    });
+    this.directory = options.directory ?? makeCluster(join(this.#service.home, 'data'));
+    if (options.directory !== undefined) handOver(options.directory, SERVER_USER);
   }
 
   url(database: string): string {
@@ -101,73 +105,20 @@ class Server implements Postgres {
   }
 
   async start(): Promise<void> {
-    const settings = [
-      'listen_addresses=127.0.0.1',
-      `port=${this.port}`,
-      `unix_socket_directories=${this.#home}`,
-      'max_connections=300',
-      'shared_buffers=128MB',
-      ...this.#settings,
-    ];
-    const log = join(this.#home, 'log');
-    // A group of its own, so that a kill takes all of its processes at once.
-    const child = spawn(
-      '/usr/bin/env',
-      [
-        ...asServer(),
-        'sh',
-        '-c',
-        'exec "$@" >>"$0" 2>&1',
-        log,
-        requireTool('postgres'),
-        '-D',
-        this.directory,
-        ...settings.flatMap((line) => ['-c', line]),
-      ],
-      { stdio: 'ignore', detached: true },
-    );
-    this.#child = child;
-    const deadline = Date.now() + START_MILLISECONDS_MAX;
-    for (;;) {
-      if (await this.#answers()) return;
-      if (child.exitCode !== null || Date.now() > deadline) {
-        throw new Error(`PostgreSQL does not start:\n${readFileSync(log, 'utf8').slice(-2000)}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 30));
-    }
+    await this.#service.start();
   }
 
   async kill(): Promise<void> {
-    await this.#end((pid) => process.kill(-pid, 'SIGKILL'));
+    await this.#service.kill();
   }
 
   async stop(): Promise<void> {
-    // SIGINT: PostgreSQL's "fast" shutdown.
-    await this.#end((pid) => process.kill(pid, 'SIGINT'));
+    await this.#service.stop();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#end((pid) => process.kill(-pid, 'SIGKILL'));
-    rmSync(this.#home, { recursive: true, force: true });
+    await this.#service[Symbol.asyncDispose]();
     rmSync(this.directory, { recursive: true, force: true });
-  }
-
-  async #end(signal: (pid: number) => void): Promise<void> {
-    const child = this.#child;
-    this.#child = null;
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = once(child, 'exit');
-    signal(child.pid);
-    await ended;
-  }
-
-  async #answers(): Promise<boolean> {
-    try {
-      await this.#ask('select 1');
-      return true;
-    } catch {
-      return false;
-    }
   }
 
   async #ask(sql: string): Promise<void> {
@@ -182,14 +133,9 @@ class Server implements Postgres {
   }
 }
 
-/** As the server's user, and not beyond the life of this process. */
-function asServer(): string[] {
-  const user = [`--reuid=${SERVER_USER}`, '--regid=nogroup', '--clear-groups'];
-  return ['setpriv', '--pdeathsig=KILL', ...(userInfo().uid === 0 ? user : []), '--'];
-}
-
-/** Gives a directory to the user that the server runs as. */
-function hand(directory: string): void {
-  chmodSync(directory, 0o700);
-  if (userInfo().uid === 0) execFileSync('chown', ['-R', `${SERVER_USER}:nogroup`, directory]);
+function makeCluster(directory: string): string {
+  const initdb = [requireTool('initdb'), '-D', directory, '-U', SUPERUSER, '-A', 'trust', '-E', 'UTF8'];
+  const command = [...asService(SERVER_USER), ...initdb, '--locale=C', '--no-sync'];
+  execFileSync('/usr/bin/env', command, { stdio: 'ignore' });
+  return directory;
 }

@@ -1,18 +1,23 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
 const START_MILLISECONDS_MAX = 60_000;
 const ASK_EVERY_MILLISECONDS = 30;
 const LOG_CHARACTERS_SHOWN = 2_000;
+const REMOVE_TRIES_MAX = 5;
 
 export interface ServiceOptions {
   readonly name: string;
   /** The program and its arguments, once its folder is known. */
   readonly command: (home: string) => readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** For a service that refuses to run as root: when we are, it runs as this user and owns its folder. */
+  readonly user?: string;
+  /** What an operator would send to end it. Default: SIGTERM. */
+  readonly stopSignal?: NodeJS.Signals;
   /** Asks the service itself; false or an exception: not yet. */
   readonly answers: () => Promise<boolean>;
 }
@@ -30,7 +35,7 @@ export class Service implements AsyncDisposable {
   constructor(options: ServiceOptions) {
     this.#options = options;
     this.home = mkdtempSync(join(tmpdir(), `drift-${options.name}-`));
-    chmodSync(this.home, 0o755);
+    if (options.user !== undefined) handOver(this.home, options.user);
     process.once('exit', this.#removeAtExit);
   }
 
@@ -39,23 +44,21 @@ export class Service implements AsyncDisposable {
     const log = join(this.home, 'log');
     const output = openSync(log, 'a');
     // A group of its own, so that a kill takes all of its processes at once.
-    const child = spawn(
-      '/usr/bin/env',
-      ['setpriv', '--pdeathsig=KILL', '--', ...this.#options.command(this.home)],
-      {
-        cwd: this.home,
-        detached: true,
-        stdio: ['ignore', output, output],
-        env: { PATH: process.env.PATH ?? '', HOME: this.home, ...this.#options.env },
-      },
-    );
+    const command = this.#options.command(this.home);
+    const child = spawn('/usr/bin/env', [...asService(this.#options.user), ...command], {
+      cwd: this.home,
+      detached: true,
+      stdio: ['ignore', output, output],
+      env: { PATH: process.env.PATH ?? '', HOME: this.home, ...this.#options.env },
+    });
     closeSync(output);
     child.once('error', () => {});
+    // Nobody has to end it: it goes when its tests are through.
+    child.unref();
     this.#child = child;
     const deadline = Date.now() + START_MILLISECONDS_MAX;
     while (!(await this.#options.answers().catch(() => false))) {
-      const hasEnded = child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
-      if (hasEnded || Date.now() > deadline) {
+      if (hasEnded(child) || Date.now() > deadline) {
         const written = readFileSync(log, 'utf8').slice(-LOG_CHARACTERS_SHOWN);
         await this[Symbol.asyncDispose]();
         throw new Error(`${this.#options.name} does not start:\n${written}`);
@@ -66,7 +69,7 @@ export class Service implements AsyncDisposable {
 
   /** As an operator would. Keeps the files. */
   async stop(): Promise<void> {
-    await this.#end((pid) => process.kill(pid, 'SIGTERM'));
+    await this.#end((pid) => process.kill(pid, this.#options.stopSignal ?? 'SIGTERM'));
   }
 
   /** SIGKILL to every process of it: as if the machine had lost it. Keeps the files. */
@@ -90,14 +93,18 @@ export class Service implements AsyncDisposable {
     this.#isDisposed = true;
     process.off('exit', this.#removeAtExit);
     await this.kill();
-    rmSync(this.home, { recursive: true, force: true });
+    this.#removeFiles();
   }
 
   readonly #removeAtExit = (): void => {
-    const pid = this.#child?.pid;
-    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
-    rmSync(this.home, { recursive: true, force: true });
+    if (this.#child?.pid !== undefined && !hasEnded(this.#child)) process.kill(-this.#child.pid, 'SIGKILL');
+    this.#removeFiles();
   };
+
+  #removeFiles(): void {
+    // Processes that were just killed may still be writing into it.
+    rmSync(this.home, { recursive: true, force: true, maxRetries: REMOVE_TRIES_MAX });
+  }
 
   #pid(): number {
     const pid = this.#child?.pid;
@@ -108,11 +115,29 @@ export class Service implements AsyncDisposable {
   async #end(signal: (pid: number) => void): Promise<void> {
     const child = this.#child;
     this.#child = null;
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child?.pid === undefined || hasEnded(child)) return;
     const ended = once(child, 'exit');
+    child.ref();
     signal(child.pid);
     await ended;
   }
+}
+
+/** The program that runs another one as this user, and not beyond the life of this process. */
+export function asService(user: string | undefined): string[] {
+  const isRoot = userInfo().uid === 0;
+  const become = isRoot && user !== undefined ? [`--reuid=${user}`, '--regid=nogroup', '--clear-groups'] : [];
+  return ['setpriv', '--pdeathsig=KILL', ...become, '--'];
+}
+
+/** Gives a directory to the user that a service runs as. */
+export function handOver(directory: string, user: string): void {
+  chmodSync(directory, 0o700);
+  if (userInfo().uid === 0) execFileSync('chown', ['-R', `${user}:nogroup`, directory]);
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }
 
 /** The signal reaches the threads of a process one after the other. */

@@ -9,13 +9,14 @@ import type { MetaStore } from '../../src/meta/meta-store.ts';
 import { openMetaStore } from '../../src/meta/open-meta-store.ts';
 import type { Clock } from '../../src/std/clock.ts';
 import { createTelemetry } from '../../src/telemetry/create-telemetry.ts';
+import { createMigratedStores, NODES, ON_NODES, type StoreEnvironment, storeEnvironment } from './stack.ts';
 
 export interface RegistryOptions {
   /** `name: password`; administrators unless `scopes` says otherwise. */
   readonly users?: Readonly<Record<string, string>> | undefined;
   /** `name: [scopes]`, in wire form. */
   readonly scopes?: Readonly<Record<string, readonly string[]>> | undefined;
-  /** `storage.backend`; the ledger is SQLite in a temporary directory either way. Default: memory. */
+  /** `storage.backend`; the ledger is SQLite in a temporary directory either way. Default: memory. On nodes: S3 and PostgreSQL. */
   readonly backend?: 'fs' | 'memory' | undefined;
   /** Environment names as in the reference: `DRIFT_LIMITS_MANIFEST_SIZE`… */
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -28,9 +29,12 @@ export interface RegistryOptions {
   readonly onLog?: ((line: string) => void) | undefined;
 }
 
-/** A whole registry in this process, listening on two free ports. */
+/** A whole registry in this process, listening on two free ports; on nodes some of them, each on two. */
 export interface StartedRegistry {
+  /** Of the first; so are the other parts. */
   readonly registryUrl: string;
+  /** Of each. */
+  readonly registryPorts: readonly number[];
   readonly consoleUrl: string;
   readonly config: Config;
   readonly directory: string;
@@ -46,38 +50,55 @@ const ADMIN_ONLY = { admin: 'correct-horse-battery' };
 
 export async function startRegistry(options: RegistryOptions = {}): Promise<StartedRegistry> {
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'drift-registry-'));
-  const config = configure(options, directory);
+  const storesEnv = ON_NODES
+    ? storeEnvironment(await createMigratedStores((env) => configure(options, directory, env)))
+    : {};
+  const config = configure(options, directory, storesEnv);
   const telemetry = createTelemetry({
     role: 'test',
     version: '0.0.0',
     ...config.logging,
     destination: { write: (line) => options.onLog?.(line) },
   });
-  await (await openMetaStore(config, { mode: 'migrate' })).close();
+  if (!ON_NODES) await (await openMetaStore(config, { mode: 'migrate' })).close();
   const { users } = config.auth;
-  const app = await startApp({
-    config,
-    people: { users, passwords: config.secrets.passwords, htpasswd: [] },
-    runId: `test-${process.pid}-${performance.now()}`,
-    telemetry,
-    ...(options.clock === undefined ? {} : { clock: options.clock }),
-  });
+  const apps: App[] = [];
+  const stop = async (): Promise<void> => {
+    for (const app of apps) await app.stop(0);
+    if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
+  };
+  try {
+    while (apps.length < (ON_NODES ? NODES : 1)) {
+      const app = await startApp({
+        config,
+        people: { users, passwords: config.secrets.passwords, htpasswd: [] },
+        runId: `test-${process.pid}-${performance.now()}`,
+        telemetry,
+        ...(options.clock === undefined ? {} : { clock: options.clock }),
+      });
+      apps.push(app);
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const [first] = apps as [App];
   return {
-    registryUrl: `http://127.0.0.1:${app.registry.port}`,
-    consoleUrl: `http://127.0.0.1:${app.console.port}`,
+    registryUrl: `http://127.0.0.1:${first.registry.port}`,
+    registryPorts: apps.map(({ registry }) => registry.port),
+    consoleUrl: `http://127.0.0.1:${first.console.port}`,
     config,
     directory,
-    meta: app.meta,
-    blobs: app.blobs,
-    reload: (people) => app.reload(people),
-    async stop() {
-      await app.stop(0);
-      if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
+    meta: first.meta,
+    blobs: first.blobs,
+    reload: async (people) => {
+      for (const app of apps) await app.reload(people);
     },
+    stop,
   };
 }
 
-function configure(options: RegistryOptions, directory: string): Config {
+function configure(options: RegistryOptions, directory: string, stores: StoreEnvironment): Config {
   const { config } = readConfig({
     flags: {},
     cwd: directory,
@@ -88,6 +109,7 @@ function configure(options: RegistryOptions, directory: string): Config {
       DRIFT_STORAGE_RESERVE: '0',
       DRIFT_STORAGE_BACKEND: options.backend ?? 'memory',
       DRIFT_LOG_FORMAT: 'json',
+      ...stores,
       ...options.env,
     },
   });

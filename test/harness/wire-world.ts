@@ -17,6 +17,7 @@ import { type RegistryOptions, type StartedRegistry, startRegistry } from './sta
 /** A whole registry on real sockets, with the people that tests of the wire know, and what it logged. */
 export interface WireWorld extends AsyncDisposable {
   readonly registry: StartedRegistry;
+  /** Of the registry; on nodes each time that of the next. */
   readonly port: number;
   readonly client: V2Client;
   readonly logs: readonly string[];
@@ -45,11 +46,12 @@ export async function openWireWorld(options: RegistryOptions = {}): Promise<Wire
     onLog: (line) => logs.push(line),
     ...options,
   });
-  const port = Number(new URL(registry.registryUrl).port);
-  const client = new V2Client(port);
+  const client = new V2Client(...registry.registryPorts);
   return {
     registry,
-    port,
+    get port() {
+      return client.port;
+    },
     client,
     logs,
     token: async (person, scope) => {

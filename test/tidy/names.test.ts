@@ -38,6 +38,18 @@ describe('names', () => {
     );
   });
 
+  it('what a suite leaves out, by its name, is there to be left out', () => {
+    for (const suite of SUITES) {
+      const texts = filesOf(suite).map((file) => readFileSync(file, 'utf8'));
+      for (const name of Object.keys(suite.leftOut ?? {})) {
+        const isThere = name.endsWith('.ts')
+          ? sources.includes(name)
+          : texts.some((text) => text.includes(name));
+        assert.ok(isThere, `${suite.name} leaves out "${name}", which is not there`);
+      }
+    }
+  });
+
   it('a test, in any suite, is neither skipped nor narrowed', () => {
     const narrowed = /\b(test|it|describe)\.(skip|only|todo)\b|\{ *(skip|only|todo): *true/;
     const own = 'test/tidy/names.test.ts';

@@ -45,13 +45,19 @@ export interface Ask {
   readonly body?: Uint8Array | string | Iterable<Uint8Array>;
 }
 
-/** Sends exactly the path it is given: nothing is normalised on the way. */
+/** Sends exactly the path it is given: nothing is normalised on the way. Of several servers each request asks the next. */
 export class V2Client {
-  readonly port: number;
+  readonly #ports: readonly number[];
   readonly #agent = new Agent({ keepAlive: true });
+  #asked = 0;
 
-  constructor(port: number) {
-    this.port = port;
+  constructor(...ports: readonly number[]) {
+    this.#ports = ports;
+  }
+
+  /** Of the server whose turn it is. */
+  get port(): number {
+    return this.#ports[this.#asked++ % this.#ports.length] ?? 0;
   }
 
   close(): void {
