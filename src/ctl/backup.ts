@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import type { StorageConfig } from '../config/config.ts';
 import { BackupExists } from '../meta/errors.ts';
 import { openMetaStore } from '../meta/open-meta-store.ts';
 import { EXIT, type ExitCode } from '../std/exit-codes.ts';
@@ -13,7 +14,7 @@ export async function runBackup(args: ConfigCommandArgs, target: string): Promis
     try {
       if (meta.backup === null) {
         args.stderr.write(
-          `drift: ${meta.driver} is backed up by its own tools (pg_basebackup, pg_dump): see docs/operations.md.\n`,
+          `drift: ${meta.driver} is backed up by its own tools (pg_basebackup, pg_dump): see docs/backup.md.\n`,
         );
         return EXIT.USAGE;
       }
@@ -25,7 +26,19 @@ export async function runBackup(args: ConfigCommandArgs, target: string): Promis
     } finally {
       await meta.close();
     }
-    args.stdout.write(`The ledger was copied to ${path}. Copy ${config.storage.root}/blobs after it.\n`);
+    args.stdout.write(`The ledger was copied to ${path}. ${whereBlobsAre(config.storage)}\n`);
     return EXIT.OK;
   });
+}
+
+/** What else belongs to a backup. The bytes have to be copied after the ledger, or kept as long as its copy. */
+function whereBlobsAre(storage: StorageConfig): string {
+  const backend = storage.backend === 'tiered' ? (storage.tiered?.cold ?? 'fs') : storage.backend;
+  if (backend === 's3') {
+    return `The bucket "${storage.s3?.bucket ?? ''}" keeps its blobs for retention.min_age_days: see docs/backup.md.`;
+  }
+  if (backend === 'ghostbay') {
+    return `Copy the data of GhostBay (bucket "${storage.ghostbay?.bucket ?? ''}") after it.`;
+  }
+  return `Copy ${storage.root}/blobs after it.`;
 }

@@ -68,5 +68,7 @@ it('drift serve on GhostBay: an upload in chunks, a restart in its middle, a pul
   const checked = await runDrift(['fsck', '--rehash'], { dataDirectory, env });
   assert.equal(checked.code, 0, checked.stdout + checked.stderr);
   assert.match(checked.stdout, /Ledger and blobs agree/);
+  const copied = await runDrift(['backup', join(dataDirectory, 'copy.db')], { dataDirectory, env });
+  assert.match(copied.stdout, /Copy the data of GhostBay \(bucket "drift-registry"\) after it\.\n$/);
   assert.ok(double.bodyBytesMax() < 3 * MIB, `a body had ${double.bodyBytesMax()} bytes`);
 });

@@ -70,9 +70,12 @@ describe('GhostBay double', () => {
   it('a listing is JSON of the first 1000 keys by LIKE, and never says that there are more', async () => {
     await ask('/lists', { method: 'PUT' });
     const keys = ['a_b', 'aXb', 'A%b', 'b', ...Array.from({ length: 1001 }, (_, index) => `n${index}`)];
-    await Promise.all(
-      keys.map((key) => ask(`/lists/${encodeURIComponent(key)}`, { method: 'PUT', body: 'x' })),
-    );
+    for (let start = 0; start < keys.length; start += 50) {
+      const some = keys.slice(start, start + 50);
+      await Promise.all(
+        some.map((key) => ask(`/lists/${encodeURIComponent(key)}`, { method: 'PUT', body: 'x' })),
+      );
+    }
     const list = async (query: string) => {
       const answer = await ask(`/lists?list-type=2&${query}`);
       return (await answer.json()) as { Contents: { Key: string; Size: number }[]; IsTruncated: boolean };
