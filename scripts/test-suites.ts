@@ -58,6 +58,20 @@ const ONCE: readonly Suite[] = [
   },
   { name: 'process', files: ['test/process/*.test.ts'], needs: [], concurrency: 1 },
   {
+    name: 'nodes',
+    files: ['test/nodes/*.test.ts'],
+    except: ['test/nodes/partition.test.ts', 'test/nodes/kill.test.ts'],
+    needs: ['postgres', 'initdb', 'minio'],
+    concurrency: 1,
+  },
+  {
+    name: 'nodes/partition',
+    files: ['test/nodes/partition.test.ts'],
+    needs: ['postgres', 'initdb', 'minio', 'ip'],
+    root: true,
+    concurrency: 1,
+  },
+  {
     name: 'faults',
     files: ['test/faults/*.test.ts'],
     needs: ['ip', 'gcc', 'postgres', 'initdb', 'minio'],

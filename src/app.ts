@@ -12,7 +12,7 @@ import { createV2 } from './http/v2/route.ts';
 import type { MetaStore } from './meta/meta-store.ts';
 import { closeStores, openStores, type Stores } from './process/open-stores.ts';
 import { createRegistry } from './registry/registry.ts';
-import { type Clock, systemClock } from './std/clock.ts';
+import type { Clock } from './std/clock.ts';
 import { readVersion } from './std/version.ts';
 import type { Telemetry } from './telemetry/telemetry.ts';
 
@@ -22,6 +22,7 @@ export interface App {
   readonly console: AddressInfo;
   readonly meta: MetaStore;
   readonly blobs: BlobStore;
+  readonly clock: Clock;
   /** Who may come in from now on, and the TLS files as they are now; throws a sentence and then changes nothing. */
   reload(people: ConfiguredPeople): Promise<void>;
   /** No new requests; running ones get so long. Everything is closed when it resolves. */
@@ -47,7 +48,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   try {
     access = await openAccess({
       meta: stores.meta,
-      clock: options.clock ?? systemClock,
+      clock: options.clock ?? stores.clock,
       metrics: options.telemetry.metrics,
       auth: options.config.auth,
       people: options.people,
@@ -63,7 +64,7 @@ export async function startApp(options: AppOptions): Promise<App> {
 
 async function openDoors(options: AppOptions, stores: Stores, access: Access): Promise<App> {
   const { config, telemetry } = options;
-  const clock = options.clock ?? systemClock;
+  const clock = options.clock ?? stores.clock;
   const { guard } = access;
   const registry = createRegistry({ ...stores, config, clock, runId: options.runId, telemetry });
   const v2 = createV2({ registry, guard, config });
@@ -77,6 +78,7 @@ async function openDoors(options: AppOptions, stores: Stores, access: Access): P
   });
   return {
     ...stores,
+    clock,
     registry: listeners.registry,
     console: listeners.console,
     async reload(people) {
@@ -101,7 +103,8 @@ async function openFastify(options: AppOptions, stores: Stores, access: Access) 
     readiness: createReadiness({
       ...stores,
       reserveBytes: config.storage.reserveBytes,
-      clock: options.clock ?? systemClock,
+      clock: options.clock ?? stores.clock,
+      isDraining: () => stores.meta.read.nodes.isDraining(options.runId),
       log: telemetry.logger('http'),
     }),
   });

@@ -32,6 +32,7 @@ const secrets = {
   databaseUrl: null,
   databaseReplicaUrls: [],
   ghostbay: null,
+  databaseListenUrl: null,
   s3: null,
 };
 

@@ -95,6 +95,7 @@ function checkTiers({ values, settings }: Checked): Problem[] {
 const POSTGRES_KEYS = [
   'databaseUrl',
   'databaseReplicaUrls',
+  'databaseListenUrl',
   'databaseConnections',
   'databaseWaiting',
   'databaseConnectTime',

@@ -22,6 +22,8 @@ export interface ServerConfig {
   /** May equal `bind`: then one listener serves both. */
   readonly ui: ListenAddress;
   readonly workers: number;
+  /** What people call this node. */
+  readonly nodeName: string;
   /** `https://registry.example.com`, without a trailing slash; null: from the request. */
   readonly externalUrl: string | null;
   /** CIDR blocks whose `X-Forwarded-Proto` and `X-Forwarded-Host` are believed. Default: loopback and private. */
@@ -201,6 +203,8 @@ export interface Secrets {
   readonly databaseUrl: string | null;
   /** Of its replicas. */
   readonly databaseReplicaUrls: readonly string[];
+  /** Where notices are listened for; null: at `databaseUrl`. */
+  readonly databaseListenUrl: string | null;
   /** Null: from the places where the tools of AWS look for them. */
   readonly s3: S3Credentials | null;
   /** Null with other backends. */

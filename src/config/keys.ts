@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import type { ListenAddress, StorageConfig, TieredConfig } from './config.ts';
 import { logFilter, rustLogFilter } from './log-filter.ts';
 import { type Passwords, type UserScopes, userScopes, users } from './users.ts';
@@ -137,6 +137,14 @@ export const KEYS = {
     fallback: workersDefault,
     fallbackText: 'one per core, at most 8; 1 with `storage.backend = "memory"`',
     doc: 'HTTP processes.',
+  }),
+  nodeName: key<string>({
+    path: 'server.node_name',
+    env: ['DRIFT_NODE_NAME'],
+    type: text(),
+    fallback: () => hostname(),
+    fallbackText: "the machine's host name",
+    doc: 'What this node is called in `drift node list` and in its log.',
   }),
   externalUrl: key<string | null>({
     path: 'server.external_url',
@@ -618,6 +626,15 @@ export const KEYS = {
     type: postgresUrls(),
     fallback: () => [],
     doc: 'Streaming replicas of the PostgreSQL database, each the address of one server. They answer lists (tags, catalog, referrers) once they have replayed all that was committed before; else the primary does.',
+    secret: true,
+  }),
+  databaseListenUrl: key<string | null>({
+    path: 'database.listen_url',
+    env: ['DRIFT_DATABASE_LISTEN_URL'],
+    type: postgresUrl(),
+    fallback: () => null,
+    fallbackText: '`database.url`',
+    doc: 'The same database without a pooler between. Processes listen there for news of each other (`LISTEN`), which a pooler in transaction mode does not pass on. Without it they poll, and react up to a second later.',
     secret: true,
   }),
   databaseConnections: key<number>({

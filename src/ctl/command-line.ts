@@ -80,6 +80,7 @@ function buildProgram(surroundings: Surroundings, finish: (code: number) => void
     });
   addDatabaseCommands(program, args, finish);
   addConfigCommands(program, args, finish);
+  addNodeCommands(program, args, finish);
   return program;
 }
 
@@ -123,6 +124,35 @@ function parseCount(text: string): number {
   const count = Number(text);
   if (Number.isInteger(count) && count >= 1 && count <= 1_024) return count;
   throw new InvalidArgumentError('It must be a whole number from 1 to 1024.');
+}
+
+function addNodeCommands(
+  program: Command,
+  args: (flags: Flags) => ConfigCommandArgs,
+  finish: (code: number) => void,
+): void {
+  const node = program.command('node').description('look at the nodes that share a ledger').exitOverride();
+  node
+    .command('list')
+    .description('every node, how it is and how its clock goes')
+    .exitOverride()
+    .option('-c, --config <file>', 'the configuration file')
+    .option('--json', 'for programs', false)
+    .action(async (flags: Flags & { json: boolean }) => {
+      const { runNodeList } = await import('./node-list.ts');
+      finish(await runNodeList(args(flags), flags));
+    });
+  node
+    .command('drain')
+    .description('have load balancers take a node out: not ready, takes no job, serves what still comes')
+    .argument('<node>', 'its name or id')
+    .exitOverride()
+    .option('-c, --config <file>', 'the configuration file')
+    .option('--undo', 'ready again', false)
+    .action(async (name: string, flags: Flags & { undo: boolean }) => {
+      const { runNodeDrain } = await import('./node-drain.ts');
+      finish(await runNodeDrain(args(flags), name, flags));
+    });
 }
 
 function addConfigCommands(

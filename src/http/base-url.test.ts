@@ -8,6 +8,7 @@ const SERVER: ServerConfig = {
   bind: { host: '0.0.0.0', port: 5000 },
   ui: { host: '0.0.0.0', port: 5001 },
   workers: 1,
+  nodeName: 'node',
   externalUrl: null,
   trustedProxies: ['10.0.0.0/8', '127.0.0.0/8', 'fd00::/8'],
   trustedClientProxies: ['10.0.0.1', '10.1.0.0/16'],

@@ -7,6 +7,7 @@ import { Unavailable } from '../std/unavailable.ts';
 import { createReadiness } from './readiness.ts';
 
 const log = pino({ level: 'silent' });
+const isDraining = async () => false;
 
 test('createReadiness, everything in order, is ready and looks at most once a second', async () => {
   const meta = await openTemporaryMetaStore();
@@ -24,6 +25,7 @@ test('createReadiness, everything in order, is ready and looks at most once a se
     blobs: counted,
     meta,
     reserveBytes: 0,
+    isDraining,
     clock: { now: () => now },
     log,
   });
@@ -51,6 +53,7 @@ test('createReadiness, a failing store and a full device, name the parts without
     blobs: { probe, space: full },
     meta,
     reserveBytes: 10,
+    isDraining,
     clock,
     log,
   })();

@@ -10,7 +10,7 @@ export interface Readiness {
 }
 
 interface ReadinessPart {
-  readonly name: 'blob store' | 'free space' | 'meta store';
+  readonly name: 'blob store' | 'free space' | 'meta store' | 'node';
   readonly ok: boolean;
   /** A sentence without paths, hosts or secrets: the endpoint is open to everybody. */
   readonly message: string;
@@ -25,6 +25,8 @@ export interface ReadinessDependencies {
   readonly meta: Pick<MetaStore, 'probe'>;
   readonly reserveBytes: number;
   readonly clock: Clock;
+  /** Whether an operator wants no more requests to come here. */
+  readonly isDraining: () => Promise<boolean>;
   readonly log: ReturnType<Telemetry['logger']>;
 }
 
@@ -51,6 +53,7 @@ async function look(deps: ReadinessDependencies): Promise<Readiness> {
     probePart(deps, 'blob store', () => within(deps.blobs.probe(signal), signal)),
     probePart(deps, 'meta store', () => within(deps.meta.probe(signal), signal)),
     lookAtSpace(deps),
+    lookAtNode(deps, signal),
   ]);
   return { ok: parts.every((part) => part.ok), parts };
 }
@@ -83,8 +86,21 @@ async function lookAtSpace({ blobs, reserveBytes, log }: ReadinessDependencies):
   }
 }
 
+async function lookAtNode(
+  { isDraining }: ReadinessDependencies,
+  signal: AbortSignal,
+): Promise<ReadinessPart> {
+  const name = 'node';
+  try {
+    const draining = await within(isDraining(), signal);
+    return { name, ok: !draining, message: draining ? 'drains, as it was told to' : 'serves' };
+  } catch {
+    return { name, ok: false, message: 'cannot be told: the meta store does not answer' };
+  }
+}
+
 /** A device that hangs does not heed the signal. */
-function within(work: Promise<void>, signal: AbortSignal): Promise<void> {
+function within<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
     work.then(resolve, reject);

@@ -11,10 +11,14 @@ export function expireAccessJob(deps: { readonly meta: MetaStore; readonly clock
     name: 'expire-access',
     intervalSeconds: INTERVAL_SECONDS,
     scope: 'everywhere',
-    async run() {
-      await deps.meta.transaction((tx) => tx.access.expire(deps.clock.now(), ROWS_PER_TRANSACTION), {
-        durable: false,
-      });
+    async run(_signal, fence) {
+      await deps.meta.transaction(
+        async (tx) => {
+          await fence(tx);
+          await tx.access.expire(deps.clock.now(), ROWS_PER_TRANSACTION);
+        },
+        { durable: false },
+      );
       return null;
     },
   };

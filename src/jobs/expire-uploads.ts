@@ -11,8 +11,9 @@ export function expireUploadsJob(deps: UploadCleaningDeps): Job {
     name: 'expire-uploads',
     intervalSeconds: INTERVAL_SECONDS,
     scope: 'everywhere',
-    async run(signal) {
-      const total = await inRounds(UPLOADS_PER_ROUND, signal, () => expireUploads(deps, UPLOADS_PER_ROUND));
+    async run(signal, fence) {
+      const request = { limit: UPLOADS_PER_ROUND, fence };
+      const total = await inRounds(UPLOADS_PER_ROUND, signal, () => expireUploads(deps, request));
       return total === 0 ? null : { uploads: total };
     },
   };

@@ -1,3 +1,5 @@
+import type { Fence } from '../registry/fence.ts';
+
 /** Work that is done again and again while the registry serves. */
 export interface Job {
   /** Also the name of its lease. */
@@ -9,6 +11,9 @@ export interface Job {
    * about something that only this machine has.
    */
   readonly scope: 'everywhere' | 'here';
-  /** What it did, for the log; null when there was nothing to do. */
-  run(signal: AbortSignal): Promise<Readonly<Record<string, number>> | null>;
+  /**
+   * What it did, for the log; null when there was nothing to do. `everywhere`: each transaction that writes calls `fence`
+   * first, and what is done outside the ledger does no harm when it comes late, after another node has begun.
+   */
+  run(signal: AbortSignal, fence: Fence): Promise<Readonly<Record<string, number>> | null>;
 }

@@ -11,9 +11,9 @@ export function removeAbandonedBlobsJob(deps: AbandonedBlobsDeps): Job {
     name: 'remove-abandoned-blobs',
     intervalSeconds: INTERVAL_SECONDS,
     scope: 'everywhere',
-    async run(signal) {
+    async run(signal, fence) {
       const total = await inRounds(BLOBS_PER_ROUND, signal, () =>
-        removeAbandonedBlobs(deps, { limit: BLOBS_PER_ROUND, signal }),
+        removeAbandonedBlobs(deps, { limit: BLOBS_PER_ROUND, signal, fence }),
       );
       return total === 0 ? null : { blobs: total };
     },

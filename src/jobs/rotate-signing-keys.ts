@@ -12,6 +12,7 @@ export function rotateSigningKeysJob(deps: { readonly meta: MetaStore; readonly 
     name: 'rotate-signing-keys',
     intervalSeconds: INTERVAL_SECONDS,
     scope: 'everywhere',
+    // No fence: requests make keys, too, and their transaction lets one of all win.
     async run() {
       await keys.current();
       return null;

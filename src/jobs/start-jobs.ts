@@ -20,11 +20,12 @@ export interface JobsDependencies {
   readonly config: Pick<Config, 'database' | 'retention'>;
   readonly telemetry: Pick<Telemetry, 'logger'>;
   readonly holder: string;
+  readonly nodeId: string;
 }
 
 /** Every job of the program, in one explicit list. */
 export function startJobs(deps: JobsDependencies): Scheduler {
-  const { meta, clock, config, holder } = deps;
+  const { meta, clock, config, holder, nodeId } = deps;
   const jobs: readonly (Job | null)[] = [
     checkpointJob({ meta, ledgerFile: config.database.backend === 'sqlite' ? config.database.file : null }),
     expireUploadsJob(deps),
@@ -36,8 +37,8 @@ export function startJobs(deps: JobsDependencies): Scheduler {
   ];
   return startScheduler({
     meta,
-    clock,
     holder,
+    nodeId,
     logger: deps.telemetry.logger('jobs'),
     jobs: jobs.filter((job) => job !== null),
   });

@@ -11,6 +11,7 @@ export function sweepStagedJob(deps: UploadCleaningDeps): Job {
     name: 'sweep-staged',
     intervalSeconds: INTERVAL_SECONDS,
     scope: 'everywhere',
+    // It writes nothing into the ledger, and an upload's id is never given twice: what is swept late was swept already.
     async run() {
       const removed = await sweepStaged(deps, GRACE_SECONDS);
       return removed === 0 ? null : { removed };

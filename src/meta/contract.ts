@@ -3,7 +3,9 @@ import { accessContract } from './contract/access.ts';
 import { blobContract } from './contract/blobs.ts';
 import { concurrencyContract } from './contract/concurrency.ts';
 import type { ContractFixture } from './contract/fixture.ts';
+import { leaseContract } from './contract/leases.ts';
 import { manifestContract } from './contract/manifests.ts';
+import { nodeContract } from './contract/nodes.ts';
 import { queueContract } from './contract/queues.ts';
 import { tagContract } from './contract/tags.ts';
 import { transactionContract } from './contract/transactions.ts';
@@ -32,4 +34,6 @@ export function metaStoreContract(driver: string, open: ContractFixture['open'])
   uploadContract(fixture);
   accessContract(fixture);
   queueContract(fixture);
+  leaseContract(fixture);
+  nodeContract(fixture);
 }

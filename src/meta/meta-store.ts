@@ -2,7 +2,10 @@ import type { BlobLocation, UploadId } from '../blobs/blob-store.ts';
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Tag } from '../oci/reference.ts';
+import type { LeaseWrites, NodeReads, NodeWrites, Notice, Notices } from './coordination.ts';
 import type { BlobState, ReferenceKind, ReviewReason } from './schema.ts';
+
+export type * from './coordination.ts';
 
 /**
  * The meta store (the ledger) is the truth about everything but bytes. Absence is `null`; what it cannot do right now
@@ -31,6 +34,15 @@ export interface MetaStore {
   /** Structural check of the database itself; sentences that say what is wrong, none when it is sound. */
   integrity(): Promise<readonly string[]>;
 
+  /**
+   * What time the ledger has, where it has a clock of its own: nodes whose clocks differ go by it (`ledger-clock.ts`). `null`
+   * where it goes by this machine's.
+   */
+  readonly now: (() => Promise<number>) | null;
+
+  /** News from other processes, so that what is waited for is seen promptly. They may get lost: whoever waits also looks. */
+  readonly notices: Notices;
+
   /** Proves that the ledger can be read and written; throws `Unavailable` otherwise. */
   probe(signal: AbortSignal): Promise<void>;
 
@@ -55,6 +67,7 @@ export interface MetaReads {
   readonly uploads: UploadReads;
   readonly access: AccessReads;
   readonly queues: QueueReads;
+  readonly nodes: NodeReads;
 }
 
 export interface MetaTransaction {
@@ -66,6 +79,9 @@ export interface MetaTransaction {
   readonly access: AccessReads & AccessWrites;
   readonly queues: QueueReads & QueueWrites;
   readonly leases: LeaseWrites;
+  readonly nodes: NodeReads & NodeWrites;
+  /** Tells those who subscribed, once it is committed. */
+  publish(notice: Notice): Promise<void>;
   /** Runs after the commit (and after it is durable, where that was asked for). Never on a rollback. */
   afterCommit(effect: () => void): void;
 }
@@ -351,16 +367,21 @@ export interface UploadReads {
   countOf(principal: string): Promise<number>;
 }
 
+/** Leases of uploads end by the ledger's clock: those of the nodes may differ. Durations are in milliseconds. */
 export interface UploadWrites {
   insert(upload: Upload): Promise<void>;
   /**
-   * Takes the lease when it is free or past; otherwise notes that somebody waits and answers `busy`. `null`: no such
-   * upload.
+   * Takes the lease for so long when it is free or past; otherwise notes that somebody waits, tells the holder and answers
+   * `busy`. `null`: no such upload.
    */
-  acquire(id: UploadId, token: string, until: number, at: number): Promise<Upload | 'busy' | null>;
+  acquire(id: UploadId, token: string, leaseMillis: number): Promise<Upload | 'busy' | null>;
   /** Renews a lease still held with this token. `wanted`: another request waits. `lost`: not ours any more. */
-  renew(id: UploadId, token: string, until: number, expiresAt: number): Promise<'held' | 'wanted' | 'lost'>;
-  /** Writes progress and frees the lease; false when the lease was lost (then nothing is written). */
+  renew(
+    id: UploadId,
+    token: string,
+    lease: { readonly leaseMillis: number; readonly expiresAt: number },
+  ): Promise<'held' | 'wanted' | 'lost'>;
+  /** Writes progress and frees the lease, telling who waits; false when the lease was lost (then nothing is written). */
   release(
     id: UploadId,
     token: string,
@@ -373,7 +394,7 @@ export interface UploadWrites {
   ): Promise<boolean>;
   /** Notes what it is closed as; false when the lease was lost, or it is being closed as something else. */
   close(id: UploadId, token: string, closing: Closing): Promise<boolean>;
-  /** False when it was gone, or (with `token`) held by somebody else. */
+  /** Tells who waits. False when it was gone, or (with `token`) held by somebody else. */
   delete(id: UploadId, token: string | null): Promise<boolean>;
 }
 
@@ -463,10 +484,4 @@ export interface QueueWrites {
   /** Queues, or moves the due time of the open row forward (never back). */
   review(review: Review, queuedAt: number): Promise<void>;
   publish(event: OutboxEvent): Promise<void>;
-}
-
-export interface LeaseWrites {
-  /** The fence number when the lease is ours until `until`, `null` when another holds it. Renewing keeps the fence. */
-  take(name: string, holder: string, until: number, at: number): Promise<number | null>;
-  free(name: string, holder: string): Promise<void>;
 }

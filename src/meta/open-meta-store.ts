@@ -1,7 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Config } from '../config/config.ts';
-import type { Metrics } from '../telemetry/telemetry.ts';
+import type { Clock } from '../std/clock.ts';
+import type { Logger, Metrics } from '../telemetry/telemetry.ts';
 import { LedgerNotWritable } from './errors.ts';
 import type { MetaStore } from './meta-store.ts';
 
@@ -11,12 +12,16 @@ export interface OpenMetaStoreOptions {
   /** Memory for the bytes of manifests, where the ledger can tell that they have not changed. */
   readonly manifestCacheBytesMax?: number;
   readonly metrics?: Metrics | null;
+  /** Hears what is no failure: that news of other processes do not come for a while. */
+  readonly log?: Logger | null;
+  /** What leases end by, where the ledger has no clock of its own; the machine's when absent. */
+  readonly clock?: Clock;
 }
 
 interface MetaStoreConfig {
   readonly database: Config['database'];
   readonly secrets: Pick<Config['secrets'], 'databaseUrl'> &
-    Partial<Pick<Config['secrets'], 'databaseReplicaUrls'>>;
+    Partial<Pick<Config['secrets'], 'databaseReplicaUrls' | 'databaseListenUrl'>>;
 }
 
 /** The meta store that the configuration names, its driver's code loaded only then. The primary opens it first, with `migrate`. */
@@ -37,6 +42,8 @@ export async function openMetaStore(
     connectMillisMax: database.connectSecondsMax * 1000,
     queryMillisMax: database.querySecondsMax * 1000,
     metrics: options.metrics ?? null,
+    listenUrl: config.secrets.databaseListenUrl ?? null,
+    log: options.log ?? null,
   });
 }
 

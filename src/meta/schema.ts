@@ -24,6 +24,7 @@ export interface Database {
   signing_keys: SigningKeyTable;
   login_failures: LoginFailureTable;
   leases: LeaseTable;
+  nodes: NodeTable;
   settings: SettingTable;
 }
 
@@ -203,12 +204,30 @@ export interface LoginFailureTable {
   forget_at: number;
 }
 
-/** A job or a node holds a name until `until`; `fence` grows by one with each holder. */
+/** A job holds a name until `until`; `fence` grows by one with each holder. Times are the ledger's. */
 export interface LeaseTable {
   name: string;
   holder: string;
   until: number;
   fence: number;
+  /** Nobody takes it before: what it is for was done a moment ago. */
+  rests_until: Generated<number>;
+}
+
+/** A run of the program. Times are the ledger's. */
+export interface NodeTable {
+  id: string;
+  name: string;
+  version: string;
+  schema_version: number;
+  /** JSON: an array of strings. */
+  addresses: string;
+  started_at: number;
+  seen_at: number;
+  /** It reports again before. */
+  seen_until: number;
+  skew_millis: number;
+  draining: number;
 }
 
 export interface SettingTable {

@@ -66,7 +66,9 @@ class Child {
   }
 
   async #start(order: StartOrder): Promise<void> {
-    const telemetry = createTelemetry({ role: order.role, version: readVersion(), ...order.config.logging });
+    const { server, logging } = order.config;
+    const named = { role: order.role, node: server.nodeName, version: readVersion() };
+    const telemetry = createTelemetry({ ...named, ...logging });
     this.#telemetry = telemetry;
     try {
       this.#work = await this.#begin(order, {

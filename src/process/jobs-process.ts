@@ -1,6 +1,5 @@
 import { startJobs } from '../jobs/start-jobs.ts';
 import { finishUpkeep } from '../jobs/upkeep-of-blobs.ts';
-import { systemClock } from '../std/clock.ts';
 import { type ChildContext, type ChildWork, runChild } from './child.ts';
 import type { StartOrder } from './ipc.ts';
 import { closeStores, openStores } from './open-stores.ts';
@@ -13,10 +12,10 @@ async function beginJobs(order: StartOrder, { telemetry }: ChildContext): Promis
   const stores = await openStores(config, telemetry);
   const jobs = startJobs({
     ...stores,
-    clock: systemClock,
     config,
     telemetry,
     holder: `${runId}/${role}`,
+    nodeId: runId,
   });
   return {
     addresses: null,

@@ -1,16 +1,19 @@
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { isAnyone, readConfiguredPeople } from '../access/configured-people.ts';
 import { ensureFirstAdmin } from '../access/first-admin.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError, formatProblems } from '../config/config-error.ts';
 import { type ConfigInput, type ResolvedConfig, readConfig } from '../config/read.ts';
-import { systemClock } from '../std/clock.ts';
+import { openLedgerClock } from '../meta/ledger-clock.ts';
 import { EXIT, type ExitCode } from '../std/exit-codes.ts';
 import { readVersion } from '../std/version.ts';
 import { createTelemetry, type ProcessTelemetry } from '../telemetry/create-telemetry.ts';
 import { Family } from './family.ts';
 import { firstAdminBox } from './first-admin-box.ts';
 import { giveBackMemoryOnceSettled } from './give-back-memory.ts';
+import type { Addresses } from './ipc.ts';
+import { NodeReporter } from './node-reporter.ts';
 import { pinPorts } from './pin-ports.ts';
 import { type PreparedData, prepareData } from './prepare-data.ts';
 import { Reloading } from './reloading.ts';
@@ -37,6 +40,7 @@ export async function serve(input: ServeInput): Promise<ExitCode> {
   }
   const telemetry = createTelemetry({
     role: 'primary',
+    node: resolved.config.server.nodeName,
     version: readVersion(),
     ...resolved.config.logging,
   });
@@ -61,21 +65,27 @@ async function runPrimary(
   for (const warning of resolved.warnings) log.warn(warning);
   const people = peopleAtStart(resolved.config);
   const data = await prepareData(resolved.config, telemetry.metrics);
+  const clock = await openLedgerClock(data.meta);
   try {
-    const admin = await ensureFirstAdmin({
-      meta: data.meta,
-      clock: systemClock,
-      configured: isAnyone(people),
-    });
+    const admin = await ensureFirstAdmin({ meta: data.meta, clock, configured: isAnyone(people) });
     if (admin !== null) input.stdout.write(firstAdminBox(admin));
     const config = await pinPorts(data.config);
-    const primary = new Primary({ input, resolved, telemetry, config, people });
+    const id = randomBytes(RUN_ID_BYTES).toString('base64url');
+    const node = new NodeReporter({ meta: data.meta, clock, log, id, name: config.server.nodeName });
+    const primary = new Primary({ input, resolved, telemetry, config, people, runId: id, node });
     const code = await primary.run();
+    await node.stop();
     await finish(data);
     return code;
   } finally {
+    clock.close();
     await data.close();
   }
+}
+
+/** Where others find what listens on every address of this machine. */
+function reachable({ registry, console }: Addresses): readonly string[] {
+  return [registry, console].map((url) => url.replace(/\/\/(0\.0\.0\.0|\[::\])(?=:)/, `//${hostname()}`));
 }
 
 /** The next start finds nothing left to recover. */
@@ -100,6 +110,8 @@ interface PrimaryOptions {
   readonly telemetry: ProcessTelemetry;
   readonly config: Config;
   readonly people: ReturnType<typeof readConfiguredPeople>;
+  readonly runId: string;
+  readonly node: NodeReporter;
 }
 
 /** From the first fork to the last exit. */
@@ -112,7 +124,7 @@ class Primary {
   #stoppingSince = Number.NEGATIVE_INFINITY;
 
   constructor(options: PrimaryOptions) {
-    const { telemetry, config, people, resolved, input } = options;
+    const { telemetry, config, people, resolved, input, runId } = options;
     const log = telemetry.logger('process');
     this.#options = options;
     this.#reloading = new Reloading({
@@ -125,7 +137,6 @@ class Primary {
         return this.#family.reload(next);
       },
     });
-    const runId = randomBytes(RUN_ID_BYTES).toString('base64url');
     this.#family = new Family({
       workers: config.storage.backend === 'memory' ? 1 : config.server.workers,
       jobsProcess: config.storage.backend !== 'memory',
@@ -149,6 +160,7 @@ class Primary {
     for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler);
     try {
       void this.#family.start().then((addresses) => {
+        void this.#options.node.start(reachable(addresses));
         this.#options.telemetry.logger('process').info(addresses, 'listening');
         giveBackMemoryOnceSettled();
       });

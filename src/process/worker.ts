@@ -2,7 +2,6 @@ import type { AddressInfo } from 'node:net';
 import { isIPv6 } from 'node:net';
 import { startApp } from '../app.ts';
 import { startJobs } from '../jobs/start-jobs.ts';
-import { systemClock } from '../std/clock.ts';
 import { type ChildContext, type ChildWork, runChild } from './child.ts';
 import type { StartOrder } from './ipc.ts';
 
@@ -18,10 +17,11 @@ async function beginServing(order: StartOrder, context: ChildContext): Promise<C
     ? startJobs({
         meta: app.meta,
         blobs: app.blobs,
-        clock: systemClock,
+        clock: app.clock,
         config,
         telemetry,
         holder: `${runId}/${role}`,
+        nodeId: runId,
       })
     : null;
   const scheme = config.tls === null ? 'http' : 'https';

@@ -7,6 +7,7 @@ import type { MetaStore } from '../meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../meta/sqlite/temporary-meta-store.ts';
 import { digestOf } from '../oci/digest.ts';
 import { removeAbandonedBlobs } from './abandoned-blobs.ts';
+import { noFence } from './fence.ts';
 
 const HOUR_MILLISECONDS = 60 * 60 * 1000;
 const TAKE_OVER_MILLISECONDS = 10 * 60 * 1000;
@@ -34,7 +35,7 @@ async function dyingPush(): Promise<void> {
 
 function remove(signal = SIGNAL): Promise<number> {
   const deps = { meta, blobs, clock: { now: () => now }, graceSeconds: 0 };
-  return removeAbandonedBlobs(deps, { limit: 9, signal });
+  return removeAbandonedBlobs(deps, { limit: 9, signal, fence: noFence });
 }
 
 test('removeAbandonedBlobs, of a push that died after its bytes were placed, removes bytes and row', async () => {

@@ -16,6 +16,7 @@ import type { RepositoryName } from '../oci/name.ts';
 import { systemClock } from '../std/clock.ts';
 import { commitBlob } from './commit-blob.ts';
 import { expireUploads } from './expire-uploads.ts';
+import { noFence } from './fence.ts';
 
 const repository = 'org/app' as RepositoryName;
 const bytes = Buffer.from('committed');
@@ -133,7 +134,7 @@ describe('commitBlob, where each upload has a place of its own', () => {
     await blobs.commit(commit.uploadId, digest, bytes.length);
     const progress = { offsetBytes: bytes.length, digestSoFar: digest, hashedInRun: null, expiresAt: 2 };
     await meta.transaction((tx) => tx.uploads.release(commit.uploadId, commit.leaseToken, progress));
-    assert.equal(await expireUploads({ meta, blobs, clock: systemClock }, 10), 1);
+    assert.equal(await expireUploads({ meta, blobs, clock: systemClock }, { limit: 10, fence: noFence }), 1);
     assert.deepEqual(await locations(), []);
   });
 });

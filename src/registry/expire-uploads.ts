@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import type { MetaStore, Upload } from '../meta/meta-store.ts';
 import type { Clock } from '../std/clock.ts';
+import type { Fence } from './fence.ts';
 
 /** How long the expiry of one upload may hold it, in milliseconds. */
 const leaseMillis = 10_000;
@@ -14,11 +15,15 @@ export interface UploadCleaningDeps {
 }
 
 /** Drops at most `limit` uploads that nobody has touched until their expiry. Returns how many it dropped. */
-export async function expireUploads(deps: UploadCleaningDeps, limit: number): Promise<number> {
+export async function expireUploads(
+  deps: UploadCleaningDeps,
+  request: { readonly limit: number; readonly fence: Fence },
+): Promise<number> {
+  const { limit, fence } = request;
   const token = randomBytes(16).toString('hex');
   let dropped = 0;
   for (const upload of await deps.meta.read.uploads.expired(deps.clock.now(), limit)) {
-    if (await takeAndDelete(deps, upload, token)) {
+    if (await takeAndDelete(deps, upload, { token, fence })) {
       await deps.blobs.withdraw(upload.id);
       dropped += 1;
     }
@@ -27,13 +32,18 @@ export async function expireUploads(deps: UploadCleaningDeps, limit: number): Pr
 }
 
 /** In one transaction: a client may have come back since the list was read. */
-async function takeAndDelete(deps: UploadCleaningDeps, upload: Upload, token: string): Promise<boolean> {
+async function takeAndDelete(
+  deps: UploadCleaningDeps,
+  upload: Upload,
+  { token, fence }: { readonly token: string; readonly fence: Fence },
+): Promise<boolean> {
   return deps.meta.transaction(
     async (tx) => {
+      await fence(tx);
       const now = deps.clock.now();
       const current = await tx.uploads.find(upload.id);
       if (current === null || current.expiresAt > now) return false;
-      const taken = await tx.uploads.acquire(upload.id, token, now + leaseMillis, now);
+      const taken = await tx.uploads.acquire(upload.id, token, leaseMillis);
       if (taken === null || taken === 'busy') return false;
       return tx.uploads.delete(upload.id, token);
     },

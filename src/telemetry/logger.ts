@@ -9,6 +9,8 @@ import type { Subsystem } from './telemetry.ts';
 export interface LoggersOptions {
   /** `primary`, `worker-2`, `jobs`: every line carries it. */
   readonly role: string;
+  /** What people call this node: likewise, where it is given. */
+  readonly node?: string;
   readonly filter: string;
   readonly format: 'json' | 'pretty' | 'auto';
   /** Standard output when absent. */
@@ -37,7 +39,11 @@ const INFO = 30;
 export function createLoggers(options: LoggersOptions): Loggers {
   let levels = readLevels(options.filter);
   const { stream, gather, flush } = openDestination(options);
-  const base = { pid: process.pid, role: options.role };
+  const base = {
+    pid: process.pid,
+    role: options.role,
+    ...(options.node === undefined ? {} : { node: options.node }),
+  };
   const root = pino({ base, serializers, level: 'trace' }, stream);
   const lineBase = JSON.stringify(base).slice(1, -1);
   const loggers = new Map<Subsystem, Logger>();

@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { KeyId } from '../../src/config/keys.ts';
 import { expireUploads } from '../../src/registry/expire-uploads.ts';
+import { noFence } from '../../src/registry/fence.ts';
 import { RawClient } from '../harness/door-world.ts';
 import { expectAnswer, openWireWorld, type WireWorld } from '../harness/wire-world.ts';
 import { ADMIN, basic, IMAGE, LAYER, OWNER, sha256 } from '../v2/v2-client.ts';
@@ -49,10 +50,10 @@ async function uploadIdle(): Promise<void> {
   const { meta, blobs } = world.registry;
   const location = await world.client.startUpload(REPOSITORY);
   clock.at += 59_000;
-  assert.equal(await expireUploads({ meta, blobs, clock }, 10), 0);
+  assert.equal(await expireUploads({ meta, blobs, clock }, { limit: 10, fence: noFence }), 0);
   await expectAnswer(world.client.send('GET', location), { status: 204 });
   clock.at += 2_000;
-  assert.equal(await expireUploads({ meta, blobs, clock }, 10), 1);
+  assert.equal(await expireUploads({ meta, blobs, clock }, { limit: 10, fence: noFence }), 1);
   await expectAnswer(world.client.send('GET', location), { status: 404 });
 }
 

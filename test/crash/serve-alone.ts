@@ -19,5 +19,13 @@ const app = await startApp({
   telemetry,
   people: { users: config.auth.users, passwords: config.secrets.passwords, htpasswd: [] },
 });
-startJobs({ meta: app.meta, blobs: app.blobs, clock: systemClock, config, telemetry, holder: runId });
+startJobs({
+  meta: app.meta,
+  blobs: app.blobs,
+  clock: systemClock,
+  config,
+  telemetry,
+  holder: runId,
+  nodeId: runId,
+});
 console.log(JSON.stringify({ msg: 'listening', registry: `http://127.0.0.1:${app.registry.port}` }));

@@ -11,6 +11,7 @@ interface Stores {
 }
 
 const LEASE = 'lease';
+const LEASE_MILLISECONDS = 3_600_000;
 const LONG_FROM_NOW = Number.MAX_SAFE_INTEGER;
 
 /** An upload with all its bytes, held by the request that is about to commit it. */
@@ -25,7 +26,7 @@ export async function stagedCommit(
     const empty = { offsetBytes: 0, digestSoFar: null, hashedInRun: null, closingAs: null };
     const times = { startedAt: 1, expiresAt: LONG_FROM_NOW };
     await tx.uploads.insert({ id, ...owner, algorithm: 'sha256', ...empty, ...times });
-    await tx.uploads.acquire(id, LEASE, LONG_FROM_NOW, 1);
+    await tx.uploads.acquire(id, LEASE, LEASE_MILLISECONDS);
   });
   await stage(blobs, id, bytes);
   const blob = { digest: digestOf('sha256', bytes), sizeBytes: bytes.byteLength };

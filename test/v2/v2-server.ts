@@ -9,6 +9,7 @@ import { readConfig } from '../../src/config/read.ts';
 import { createDoor } from '../../src/http/door.ts';
 import { listen as listenOn } from '../../src/http/server.ts';
 import { createV2 } from '../../src/http/v2/route.ts';
+import { openLedgerClock } from '../../src/meta/ledger-clock.ts';
 import type { MetaStore } from '../../src/meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../../src/meta/sqlite/temporary-meta-store.ts';
 import { closeStores, openStores, type Stores } from '../../src/process/open-stores.ts';
@@ -121,7 +122,8 @@ function configure(env: Readonly<Record<string, string>>, directory: string): Co
 async function openEach(config: Config, telemetry: Telemetry): Promise<readonly Stores[]> {
   if (ON_NODES) return Promise.all(Array.from({ length: NODES }, () => openStores(config, telemetry)));
   const meta = await openTemporaryMetaStore();
-  const both = { meta, blobs: await openFsBlobStore({ root: config.storage.root }) };
+  const blobs = await openFsBlobStore({ root: config.storage.root });
+  const both = { meta, blobs, clock: await openLedgerClock(meta) };
   return [both, both];
 }
 
@@ -132,7 +134,7 @@ interface OpenedDoor {
 }
 
 async function openDoor(
-  options: Stores & {
+  options: Omit<Stores, 'clock'> & {
     readonly config: Config;
     readonly clock: Clock;
     readonly telemetry: Telemetry;

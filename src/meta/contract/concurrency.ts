@@ -164,5 +164,5 @@ function blobsAtOnce({ check }: ContractFixture): void {
 }
 
 function takeLease(store: MetaStore, holder: string): Promise<number | null> {
-  return store.transaction((tx) => tx.leases.take('job', holder, 1000, 1), CONCURRENT);
+  return store.transaction((tx) => tx.leases.take('job', holder, 60_000), CONCURRENT);
 }

@@ -6,11 +6,12 @@ const DIGEST = digestFor('a');
 const HASH = new Uint8Array([1]);
 const UPLOAD = 'a' as UploadId;
 
-/** Few rows by nature (valid keys, copies of one blob, people, open uploads), said where they are written. */
+/** Few rows by nature (valid keys, copies of one blob, people, open uploads, nodes), said where they are written. */
 export const FEW_ROWS = [
   /from "signing_keys".*order by/,
   /from "links".*order by "r"."name"/,
   /select count\(\*\) as "count" from "/,
+  /from "nodes".*order by/,
 ];
 
 /**
@@ -54,6 +55,8 @@ export async function everyRead(read: MetaReads, repository: Repository): Promis
   await read.access.setting('a');
   await read.queues.reviews({ dueBefore: null, limit: 9 });
   await read.queues.events({ afterId: 1, limit: 9 });
+  await read.nodes.list();
+  await read.nodes.isDraining('a');
 }
 
 async function everyReadOfManifests(read: MetaReads['manifests'], repository: Repository): Promise<void> {
@@ -89,11 +92,15 @@ export async function everyWriteThatSearches(
   await write.blobs.touchAmong([DIGEST, digestFor('b')], 1);
   await write.blobs.unlink(id, DIGEST);
   await write.uploads.insert(uploadOf(UPLOAD));
-  await write.uploads.acquire(UPLOAD, 'x', 5, 1);
+  await write.uploads.acquire(UPLOAD, 'x', 5);
   const progress = { offsetBytes: 1, digestSoFar: null, hashedInRun: null, expiresAt: 1 };
   await write.uploads.release(UPLOAD, 'x', progress);
   await write.uploads.close(UPLOAD, 'x', { digest: DIGEST, sizeBytes: 1, hashedInRun: 'r' });
   await write.uploads.delete(UPLOAD, 'x');
   await write.access.expire(1, 9);
-  await write.leases.take('a', 'b', 2, 1);
+  await write.leases.take('a', 'b', 2);
+  await write.leases.isCurrent('a', 1);
+  await write.leases.free('a', 'b', 0);
+  await write.nodes.setDraining('a', true);
+  await write.nodes.remove('a');
 }

@@ -44,17 +44,4 @@ export function queueContract(fixture: ContractFixture): void {
     const rest = await store.read.queues.events({ afterId: events.at(-1)?.id ?? 0, limit: 2 });
     assert.deepEqual(rest, [{ ...event, id: rest[0]?.id, payload: { index: 3 } }]);
   });
-
-  check('leases.take, one holder at a time, the fence grows with each', async (store) => {
-    const take = (holder: string, until: number, at: number) =>
-      store.transaction((tx) => tx.leases.take('sweep', holder, until, at));
-    assert.equal(await take('a', 10, 1), 1);
-    assert.equal(await take('a', 20, 5), 1);
-    assert.equal(await take('b', 20, 15), null);
-    assert.equal(await take('b', 40, 20), 2);
-    await store.transaction((tx) => tx.leases.free('sweep', 'a'));
-    assert.equal(await take('a', 40, 21), null);
-    await store.transaction((tx) => tx.leases.free('sweep', 'b'));
-    assert.equal(await take('a', 40, 21), 3);
-  });
 }

@@ -4,6 +4,8 @@ import type { MetaStore, Upload } from '../meta-store.ts';
 import { type ContractFixture, digestFor, uploadOf } from './fixture.ts';
 
 const ID = 'one' as UploadId;
+/** In milliseconds: longer than any test. */
+const LONG = 3_600_000;
 const PROGRESS = { offsetBytes: 7, digestSoFar: digestFor('seven'), hashedInRun: 'run', expiresAt: 300 };
 
 async function insert(store: MetaStore, upload: Upload = uploadOf('one')): Promise<void> {
@@ -18,37 +20,39 @@ export function uploadContract(fixture: ContractFixture): void {
 function leasesOfUploads({ check }: ContractFixture): void {
   check('uploads.acquire, held by another, is busy and tells the holder', async (store) => {
     await insert(store);
-    const acquire = (token: string, at: number) =>
-      store.transaction((tx) => tx.uploads.acquire(ID, token, at + 10, at));
-    assert.deepEqual(await acquire('a', 1), uploadOf('one'));
-    const renew = () => store.transaction((tx) => tx.uploads.renew(ID, 'a', 20, 200));
-    assert.equal(await renew(), 'held');
-    assert.equal(await acquire('b', 5), 'busy');
-    assert.equal(await renew(), 'wanted');
-    assert.deepEqual(await acquire('b', 20), uploadOf('one', { expiresAt: 200 }));
-    assert.equal(await renew(), 'lost');
-    assert.equal(await store.transaction((tx) => tx.uploads.renew(ID, 'b', 40, 200)), 'held');
+    const acquire = (token: string) => store.transaction((tx) => tx.uploads.acquire(ID, token, LONG));
+    const renew = (token: string, leaseMillis: number) =>
+      store.transaction((tx) => tx.uploads.renew(ID, token, { leaseMillis, expiresAt: 200 }));
+    assert.deepEqual(await acquire('a'), uploadOf('one'));
+    assert.equal(await renew('a', LONG), 'held');
+    assert.equal(await acquire('b'), 'busy');
+    assert.equal(await acquire('b'), 'busy');
+    // From here on it is past.
+    assert.equal(await renew('a', 0), 'wanted');
+    assert.deepEqual(await acquire('b'), uploadOf('one', { expiresAt: 200 }));
+    assert.equal(await renew('a', LONG), 'lost');
+    assert.equal(await renew('b', LONG), 'held');
   });
 
   check('uploads.acquire, no such upload, is null', async (store) => {
-    assert.equal(await store.transaction((tx) => tx.uploads.acquire(ID, 'a', 10, 1)), null);
+    assert.equal(await store.transaction((tx) => tx.uploads.acquire(ID, 'a', LONG)), null);
   });
 
   check('uploads.release, writes progress and frees, once only', async (store) => {
     await insert(store);
-    await store.transaction((tx) => tx.uploads.acquire(ID, 'a', 10, 1));
+    await store.transaction((tx) => tx.uploads.acquire(ID, 'a', LONG));
     const release = (token: string) => store.transaction((tx) => tx.uploads.release(ID, token, PROGRESS));
     assert.equal(await release('b'), false);
     assert.equal((await store.read.uploads.find(ID))?.offsetBytes, 0);
     assert.equal(await release('a'), true);
     assert.equal(await release('a'), false);
     assert.deepEqual(await store.read.uploads.find(ID), uploadOf('one', PROGRESS));
-    assert.notEqual(await store.transaction((tx) => tx.uploads.acquire(ID, 'b', 10, 1)), 'busy');
+    assert.notEqual(await store.transaction((tx) => tx.uploads.acquire(ID, 'b', LONG)), 'busy');
   });
 
   check('uploads.close, once, stays; as another digest or with a lost lease it is refused', async (store) => {
     await insert(store);
-    await store.transaction((tx) => tx.uploads.acquire(ID, 'a', 10, 1));
+    await store.transaction((tx) => tx.uploads.acquire(ID, 'a', LONG));
     const close = (token: string, text: string) =>
       store.transaction((tx) =>
         tx.uploads.close(ID, token, { digest: digestFor(text), sizeBytes: 9, hashedInRun: 'run' }),
@@ -68,7 +72,7 @@ function leasesOfUploads({ check }: ContractFixture): void {
 
   check('uploads.delete, with another token, keeps it; with its own or none, drops it', async (store) => {
     await insert(store);
-    await store.transaction((tx) => tx.uploads.acquire(ID, 'a', 10, 1));
+    await store.transaction((tx) => tx.uploads.acquire(ID, 'a', LONG));
     const drop = (token: string | null) => store.transaction((tx) => tx.uploads.delete(ID, token));
     assert.equal(await drop('b'), false);
     assert.equal(await drop('a'), true);
@@ -90,12 +94,12 @@ function listsOfUploads({ check }: ContractFixture): void {
     ] as const) {
       await insert(store, uploadOf(id, { expiresAt }));
     }
-    await store.transaction((tx) => tx.uploads.acquire('held' as UploadId, 'x', 50, 1));
+    await store.transaction((tx) => tx.uploads.acquire('held' as UploadId, 'x', LONG));
     const expired = async (at: number, limit: number) =>
       (await store.read.uploads.expired(at, limit)).map((upload) => upload.id);
     assert.deepEqual(await expired(30, 10), ['b', 'a', 'c']);
     assert.deepEqual(await expired(30, 1), ['b']);
-    assert.deepEqual(await expired(50, 1), ['held']);
+    assert.deepEqual(await expired(Date.now() + 2 * LONG, 1), ['held']);
   });
 
   check('uploads.known and count, of many ids, find the rows', async (store) => {

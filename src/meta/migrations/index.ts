@@ -2,6 +2,7 @@ import { core } from './001-core.ts';
 import { unsettledBlobs } from './002-unsettled-blobs.ts';
 import { referrerDescriptors } from './003-referrer-descriptors.ts';
 import { closingUploads } from './004-closing-uploads.ts';
+import { nodes } from './005-nodes.ts';
 
 /** The few words in which the databases' table definitions differ. */
 export interface SqlWords {
@@ -43,6 +44,12 @@ export function compatibleFrom(migration: Migration): number {
 }
 
 /** In order; one that was released never changes. */
-export const migrations: readonly Migration[] = [core, unsettledBlobs, referrerDescriptors, closingUploads];
+export const migrations: readonly Migration[] = [
+  core,
+  unsettledBlobs,
+  referrerDescriptors,
+  closingUploads,
+  nodes,
+];
 
-export const schemaVersion: number = migrations.length;
+export const schemaVersion: number = Math.max(...migrations.map(({ version }) => version));

@@ -110,7 +110,7 @@ async function fill(store: MetaStore): Promise<void> {
     await tx.access.putSigningKey({ ...key, retiredAt: 2, expiresAt: 3 });
     await tx.access.putLoginFailures({ key: 'k', failures: 1, blockedUntil: 2 }, 3);
     await tx.access.putSetting('a', 'b');
-    await tx.leases.take('job', 'me', 10, 1);
+    await tx.leases.take('job', 'me', 60_000);
   });
 }
 

@@ -8,6 +8,7 @@ import { writeGroups } from '../queries/groups.ts';
 import { ManifestQueries, referrersPage } from '../queries/manifests.ts';
 import { RepositoryQueries, repositoryFromRow } from '../queries/repositories.ts';
 import type { Database } from '../schema.ts';
+import { postgresSurroundings } from './surroundings.ts';
 
 /** Sets these locks apart from those of anything else in the database. */
 const REPOSITORY_LOCKS = 0x6472;
@@ -15,7 +16,7 @@ const REPOSITORY_LOCKS = 0x6472;
 /** The write side with what PostgreSQL needs beside: locks that others' transactions wait for. */
 export function postgresWrites(db: Kysely<Database>): Omit<contract.MetaTransaction, 'afterCommit'> {
   return {
-    ...writeGroups(db),
+    ...writeGroups(db, postgresSurroundings(db)),
     repositories: new LockedRepositories(db),
     manifests: new WrittenManifests(db),
     blobs: new OrderedBlobs(db),

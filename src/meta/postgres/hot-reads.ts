@@ -22,6 +22,7 @@ import { UploadReads, uploadFromRow } from '../queries/uploads.ts';
 import type { BlobTable, Database, UploadTable, UserTable } from '../schema.ts';
 import type { Run } from './dialect.ts';
 import { referrersText } from './groups.ts';
+import { databaseNow } from './surroundings.ts';
 
 /**
  * What every pull asks. Written by hand: building a query costs about what the database needs to answer it. The number of the
@@ -65,7 +66,7 @@ export function hotReadGroups(db: Kysely<Database>, run: Run): MetaReads {
   };
   const within = new Within(one);
   return {
-    ...readGroups(db),
+    ...readGroups(db, databaseNow),
     manifests: new HotManifests(db, within),
     blobs: new HotBlobs(db, within),
     access: new HotAccess(db, one),

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Unavailable } from '../../std/unavailable.ts';
-import type { Metrics } from '../../telemetry/telemetry.ts';
+import type { Logger, Metrics } from '../../telemetry/telemetry.ts';
 import type { MetaReads, MetaStore, MetaTransaction, TransactionOptions } from '../meta-store.ts';
 import { runEffect } from '../run-effect.ts';
 import { kyselyOver } from './dialect.ts';
 import { postgresWrites } from './groups.ts';
 import { hotReadGroups } from './hot-reads.ts';
 import { migrate, requireVersion } from './migrate.ts';
+import { NoticeListener } from './notices.ts';
 import { type Answer, type Held, Pool, type PoolOptions } from './pool.ts';
 import { fromPostgres, isConnectionLost, isWorthAnotherRun } from './postgres-errors.ts';
 import { Replicas, withLists } from './replicas.ts';
@@ -35,6 +36,10 @@ export interface PostgresMetaStoreOptions extends PoolOptions {
   /** Parts of each of the large tables; fixed when the schema is made. */
   readonly partitions: number;
   readonly metrics?: Pick<Metrics, 'metaOperation'> | null;
+  /** Where notices are listened for, should a pooler stand before `url`; the same when absent. */
+  readonly listenUrl?: string | null;
+  /** Hears when notices stop and when they come again. */
+  readonly log?: Pick<Logger, 'warn' | 'info'> | null;
 }
 
 export async function openPostgresMetaStore(options: PostgresMetaStoreOptions): Promise<MetaStore> {
@@ -77,6 +82,7 @@ class Store implements MetaStore {
   /** The database has its own ways: docs/backup.md. */
   readonly backup = null;
   readonly checkpoint = null;
+  readonly notices: NoticeListener;
   readonly #options: PostgresMetaStoreOptions;
   readonly #pool: Pool;
   readonly #replicas: Replicas | null;
@@ -93,7 +99,20 @@ class Store implements MetaStore {
       this.#replicas === null
         ? reads
         : withLists(reads, hotReadGroups(kyselyOver(this.#replicas.run), this.#replicas.run));
+    this.notices = new NoticeListener({
+      url: options.listenUrl ?? options.url,
+      connectMillisMax: options.connectMillisMax,
+      queryMillisMax: options.queryMillisMax,
+      send: async (sql, parameters) => void (await pool.read(sql, parameters)),
+      log: options.log ?? null,
+    });
   }
+
+  readonly now = async (): Promise<number> => {
+    const sql = 'select (extract(epoch from clock_timestamp()) * 1000)::bigint as now';
+    const { rows } = await this.#timedRead(sql, []);
+    return Number(rows[0]?.['now']);
+  };
 
   async transaction<T>(
     work: (tx: MetaTransaction) => Promise<T>,
@@ -131,6 +150,7 @@ class Store implements MetaStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.notices.close();
     await this.#replicas?.close();
     await this.#pool.close();
   }

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { UploadId } from '../../blobs/blob-store.ts';
 import type { DigestAlgorithm } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -6,6 +6,7 @@ import { digestFromBytesOrNull, digestToBytes } from '../digest-bytes.ts';
 import type * as contract from '../meta-store.ts';
 import type { Database, UploadTable } from '../schema.ts';
 import { pagesOf } from './pages.ts';
+import type { Surroundings } from './surroundings.ts';
 
 export class UploadReads implements contract.UploadReads {
   protected readonly db: Kysely<Database>;
@@ -62,6 +63,13 @@ export class UploadReads implements contract.UploadReads {
 }
 
 export class UploadQueries extends UploadReads implements contract.UploadWrites {
+  readonly #surroundings: Surroundings;
+
+  constructor(db: Kysely<Database>, surroundings: Surroundings) {
+    super(db);
+    this.#surroundings = surroundings;
+  }
+
   async insert(upload: contract.Upload): Promise<void> {
     await this.db
       .insertInto('uploads')
@@ -83,37 +91,37 @@ export class UploadQueries extends UploadReads implements contract.UploadWrites 
       .execute();
   }
 
-  async acquire(
-    id: UploadId,
-    token: string,
-    until: number,
-    at: number,
-  ): Promise<contract.Upload | 'busy' | null> {
+  async acquire(id: UploadId, token: string, leaseMillis: number): Promise<contract.Upload | 'busy' | null> {
     const taken = await this.db
       .updateTable('uploads')
-      .set({ lease_token: token, lease_until: until, lease_wanted: 0 })
+      .set({ lease_token: token, lease_until: this.#fromNow(leaseMillis), lease_wanted: 0 })
       .where('id', '=', id)
-      .where((eb) => eb.or([eb('lease_token', 'is', null), eb('lease_until', '<=', at)]))
+      .where((eb) =>
+        eb.or([eb('lease_token', 'is', null), eb('lease_until', '<=', this.#surroundings.now())]),
+      )
       .returningAll()
       .executeTakeFirst();
     if (taken !== undefined) return uploadFromRow(taken);
-    const held = await this.db
+    const asked = await this.db
       .updateTable('uploads')
       .set({ lease_wanted: 1 })
       .where('id', '=', id)
+      .where('lease_wanted', '=', 0)
       .executeTakeFirst();
-    return held.numUpdatedRows > 0n ? 'busy' : null;
+    // Whoever polls asks again and again: the holder is told once.
+    if (asked.numUpdatedRows > 0n) await this.#surroundings.publish({ kind: 'upload_wanted', id });
+    else if ((await this.find(id)) === null) return null;
+    return 'busy';
   }
 
   async renew(
     id: UploadId,
     token: string,
-    until: number,
-    expiresAt: number,
+    lease: { readonly leaseMillis: number; readonly expiresAt: number },
   ): Promise<'held' | 'wanted' | 'lost'> {
     const row = await this.db
       .updateTable('uploads')
-      .set({ lease_until: until, expires_at: expiresAt })
+      .set({ lease_until: this.#fromNow(lease.leaseMillis), expires_at: lease.expiresAt })
       .where('id', '=', id)
       .where('lease_token', '=', token)
       .returning('lease_wanted')
@@ -127,7 +135,7 @@ export class UploadQueries extends UploadReads implements contract.UploadWrites 
     token: string,
     progress: Parameters<contract.UploadWrites['release']>[2],
   ): Promise<boolean> {
-    const result = await this.db
+    const released = await this.db
       .updateTable('uploads')
       .set({
         offset_bytes: progress.offsetBytes,
@@ -136,12 +144,12 @@ export class UploadQueries extends UploadReads implements contract.UploadWrites 
         expires_at: progress.expiresAt,
         lease_token: null,
         lease_until: null,
-        lease_wanted: 0,
       })
       .where('id', '=', id)
       .where('lease_token', '=', token)
+      .returning('lease_wanted')
       .executeTakeFirst();
-    return result.numUpdatedRows > 0n;
+    return this.#ended(id, released);
   }
 
   async close(id: UploadId, token: string, closing: contract.Closing): Promise<boolean> {
@@ -162,12 +170,24 @@ export class UploadQueries extends UploadReads implements contract.UploadWrites 
   }
 
   async delete(id: UploadId, token: string | null): Promise<boolean> {
-    const result = await this.db
+    const deleted = await this.db
       .deleteFrom('uploads')
       .where('id', '=', id)
       .$if(token !== null, (builder) => builder.where('lease_token', '=', token))
+      .returning('lease_wanted')
       .executeTakeFirst();
-    return result.numDeletedRows > 0n;
+    return this.#ended(id, deleted);
+  }
+
+  /** Tells only where somebody waits: on PostgreSQL transactions that tell commit one after another. */
+  async #ended(id: UploadId, row: Pick<UploadTable, 'lease_wanted'> | undefined): Promise<boolean> {
+    if (row === undefined) return false;
+    if (row.lease_wanted !== 0) await this.#surroundings.publish({ kind: 'upload_freed', id });
+    return true;
+  }
+
+  #fromNow(millis: number) {
+    return sql<number>`${this.#surroundings.now()} + ${sql.lit(millis)}`;
   }
 }
 

@@ -10,6 +10,7 @@ import { AccessReads, userFromRow } from '../queries/access.ts';
 import { BlobReads } from '../queries/blobs.ts';
 import { readGroups } from '../queries/groups.ts';
 import { ManifestReads } from '../queries/manifests.ts';
+import type { Surroundings } from '../queries/surroundings.ts';
 import { UploadReads, uploadFromRow } from '../queries/uploads.ts';
 import type { BlobTable, Database, UploadTable } from '../schema.ts';
 import type { Connection } from './connection.ts';
@@ -55,6 +56,7 @@ export function hotReadGroups(
     readonly around: Around;
     readonly manifestBytes: ByteCache;
     readonly memory: UnchangedMemory;
+    readonly now: Surroundings['now'];
   },
 ): MetaReads {
   const { connection, around, memory } = deps;
@@ -64,7 +66,7 @@ export function hotReadGroups(
   };
   const means: Means = { one, memory };
   return {
-    ...readGroups(db),
+    ...readGroups(db, deps.now),
     manifests: new HotManifestReads(db, means, deps.manifestBytes),
     blobs: new HotBlobReads(db, means),
     uploads: new HotUploadReads(db, one),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import { ByteCache } from '../../std/byte-cache.ts';
+import { systemClock } from '../../std/clock.ts';
 import { everyRead, everyWriteThatSearches, FEW_ROWS } from '../contract/every-query.ts';
 import { DEMO } from '../contract/fixture.ts';
 import type { RepositoryId } from '../meta-store.ts';
@@ -10,6 +11,7 @@ import { type Answer, Connection } from './connection.ts';
 import { type Around, kyselyOver } from './dialect.ts';
 import { hotReadGroups } from './hot-reads.ts';
 import { migrate } from './migrate.ts';
+import { sqliteSurroundings } from './surroundings.ts';
 import { UnchangedMemory } from './unchanged-memory.ts';
 import { WalIndex } from './wal-index.ts';
 
@@ -46,12 +48,16 @@ async function askEverything(): Promise<void> {
     around: plain,
     manifestBytes: new ByteCache({ bytesMax: 0, entryBytesMax: 0 }),
     memory: new UnchangedMemory(WalIndex.of(':memory:')),
+    now: sqliteSurroundings(systemClock).now,
   });
   await everyRead(read, REPOSITORY);
 }
 
 async function askToWrite(): Promise<void> {
-  const write = writeGroups(kyselyOver(connection, (run) => run()));
+  const write = writeGroups(
+    kyselyOver(connection, (run) => run()),
+    sqliteSurroundings(systemClock),
+  );
   await everyWriteThatSearches(write, REPOSITORY);
 }
 

@@ -1,9 +1,11 @@
 import { dirname } from 'node:path';
 import { ByteCache } from '../../std/byte-cache.ts';
+import { type Clock, systemClock } from '../../std/clock.ts';
 import { Unavailable } from '../../std/unavailable.ts';
 import type { Metrics } from '../../telemetry/telemetry.ts';
 import { LedgerCorrupt, LedgerError, LedgerNotWritable } from '../errors.ts';
 import type { MetaReads, MetaStore, MetaTransaction, TransactionOptions } from '../meta-store.ts';
+import type { Surroundings } from '../queries/surroundings.ts';
 import { runEffect } from '../run-effect.ts';
 import { backUp, makePrivateFile, syncFile } from './backup.ts';
 import { type Connection, openReader, openWriter } from './connection.ts';
@@ -11,6 +13,7 @@ import { type Around, kyselyOver } from './dialect.ts';
 import { hotReadGroups } from './hot-reads.ts';
 import { migrate, requireVersion } from './migrate.ts';
 import { fromSqlite, isCorrupt } from './sqlite-errors.ts';
+import { sqliteSurroundings } from './surroundings.ts';
 import { UnchangedMemory } from './unchanged-memory.ts';
 import { WalIndex } from './wal-index.ts';
 import { type SyncStats, WalSync } from './wal-sync.ts';
@@ -36,6 +39,8 @@ export interface SqliteMetaStoreOptions {
   readonly metrics?: Pick<Metrics, 'metaOperation'> | null;
   /** Memory for the bytes of manifests. */
   readonly manifestCacheBytesMax?: number;
+  /** What leases end by; the machine's when absent. */
+  readonly clock?: Clock;
 }
 
 export interface SqliteMetaStore extends MetaStore {
@@ -63,7 +68,7 @@ export async function openSqliteMetaStore(options: SqliteMetaStoreOptions): Prom
 async function prepareWriter(options: SqliteMetaStoreOptions): Promise<Writer> {
   if (options.mode === 'migrate') await makePrivateFile(options.file);
   const connection = openWriter(options.file, { autoCheckpointPages: 0, ...options });
-  const writer = new Writer(connection);
+  const writer = new Writer(connection, surroundingsOf(options));
   try {
     if (options.mode === 'migrate') {
       await writer.alone('pragma journal_mode = wal');
@@ -76,6 +81,10 @@ async function prepareWriter(options: SqliteMetaStoreOptions): Promise<Writer> {
     throw error;
   }
   return writer;
+}
+
+function surroundingsOf({ clock }: SqliteMetaStoreOptions): Surroundings {
+  return sqliteSurroundings(clock ?? systemClock);
 }
 
 async function openSync(options: SqliteMetaStoreOptions): Promise<WalSync> {
@@ -122,6 +131,8 @@ interface Writable {
 class Store implements SqliteMetaStore {
   readonly driver = DRIVER;
   readonly read: MetaReads;
+  readonly now = null;
+  readonly notices = { subscribe: () => () => {} };
   readonly #parts: Parts;
   readonly #walIndex: WalIndex;
   #closed = false;
@@ -136,6 +147,7 @@ class Store implements SqliteMetaStore {
       around: timed,
       manifestBytes: new ByteCache({ bytesMax, entryBytesMax: manifestCachedBytesMax }),
       memory: new UnchangedMemory(this.#walIndex),
+      now: surroundingsOf(parts.options).now,
     });
   }
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Unavailable } from '../../std/unavailable.ts';
 import type { MetaTransaction } from '../meta-store.ts';
 import { writeGroups } from '../queries/groups.ts';
+import type { Surroundings } from '../queries/surroundings.ts';
 import type { Connection } from './connection.ts';
 import { type Around, kyselyOver } from './dialect.ts';
 import { fromSqlite, isBusy } from './sqlite-errors.ts';
@@ -28,13 +29,13 @@ export class Writer {
   readonly #queue = new WriterQueue();
   readonly #groups: Omit<MetaTransaction, 'afterCommit'>;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, surroundings: Surroundings) {
     this.connection = connection;
     const insideOnly: Around = (run) => {
       if (!connection.inTransaction) throw new Error('a ledger call came after its transaction had ended');
       return run();
     };
-    this.#groups = writeGroups(kyselyOver(connection, insideOnly));
+    this.#groups = writeGroups(kyselyOver(connection, insideOnly), surroundings);
   }
 
   transaction<T>(work: (tx: MetaTransaction) => Promise<T>): Promise<Committed<T>> {

@@ -1,0 +1,18 @@
+import { type Kysely, sql } from 'kysely';
+import type { Surroundings } from '../queries/surroundings.ts';
+import type { Database } from '../schema.ts';
+import { CHANNEL, writeNotice } from './notices.ts';
+
+/** Not `now()`, which stands still from the beginning of the transaction. */
+export function databaseNow() {
+  return sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
+}
+
+export function postgresSurroundings(db: Kysely<Database>): Surroundings {
+  return {
+    now: databaseNow,
+    async publish(notice) {
+      await sql`select pg_notify(${CHANNEL}, ${writeNotice(notice)})`.execute(db);
+    },
+  };
+}
