@@ -10,6 +10,7 @@ import { manifestGet } from './claims/manifest-get.ts';
 import { memory } from './claims/memory.ts';
 import { mixed } from './claims/mixed.ts';
 import { pushImages } from './claims/push-images.ts';
+import { s3Download, s3Memory, s3PushImages, s3Redirect, s3Upload } from './claims/s3.ts';
 import { scaling } from './claims/scaling.ts';
 import { start } from './claims/start.ts';
 import { stored } from './claims/stored.ts';
@@ -32,6 +33,11 @@ const CLAIMS: readonly Claim[] = [
   start,
   stored,
   mixed,
+  s3Upload,
+  s3Download,
+  s3Redirect,
+  s3PushImages,
+  s3Memory,
   scaling,
 ];
 const OUTPUT = 'artefacts/bench.json';

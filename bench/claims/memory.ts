@@ -34,7 +34,7 @@ export const memory: Claim = {
   },
 };
 
-async function measureMemory(server: Server, uploadBytes: number): Promise<Numbers> {
+export async function measureMemory(server: Server, uploadBytes: number): Promise<Numbers> {
   const idle = memoryOf(server.pid);
   let peak = 0;
   const sampler = setInterval(() => {

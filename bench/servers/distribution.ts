@@ -4,16 +4,17 @@ import { requireTool } from '../../scripts/tools.ts';
 import { freePort, launch, newDirectory, nobody, type Server } from './server.ts';
 
 /** distribution 3 with its file system driver, as its own example configuration has it. */
-export function startDistribution(): Promise<Server> {
-  return start('distribution 3', requireTool('distribution'), 'inmemory');
+export function startDistribution(storage?: readonly string[]): Promise<Server> {
+  return start('distribution 3', requireTool('distribution'), storage ?? null);
 }
 
 /** What Debian ships: distribution 2.8. */
 export function startDockerRegistry(): Promise<Server> {
-  return start('docker-registry', requireTool('docker-registry'), 'inmemory');
+  return start('docker-registry', requireTool('docker-registry'), null);
 }
 
-async function start(name: string, command: string, cache: string): Promise<Server> {
+/** `storage`: lines of its driver; `null` for the file system. */
+async function start(name: string, command: string, storage: readonly string[] | null): Promise<Server> {
   const directory = newDirectory('peer');
   const port = await freePort();
   const file = join(directory, 'config.yml');
@@ -23,8 +24,8 @@ async function start(name: string, command: string, cache: string): Promise<Serv
       'version: 0.1',
       'log: { level: info, formatter: json }',
       'storage:',
-      `  cache: { blobdescriptor: ${cache} }`,
-      `  filesystem: { rootdirectory: ${join(directory, 'data')} }`,
+      '  cache: { blobdescriptor: inmemory }',
+      ...(storage ?? [`  filesystem: { rootdirectory: ${join(directory, 'data')} }`]),
       `http: { addr: "127.0.0.1:${port}" }`,
       '',
     ].join('\n'),

@@ -13,6 +13,8 @@ export interface DriftOptions {
   readonly keepsDirectory?: boolean;
   /** For `node`, before the program: `--cpu-prof`. Workers get them, too. */
   readonly nodeArgs?: readonly string[];
+  /** More of the configuration. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Drift as it comes: authentication, logging, metrics and durability on. */
@@ -35,6 +37,7 @@ export async function startDrift(options: DriftOptions = {}): Promise<Server> {
       DRIFT_USERS: `${USER}:${PASSWORD}`,
       DRIFT_WORKERS: String(options.workers ?? 2),
       DRIFT_LOG_FORMAT: 'json',
+      ...options.env,
     },
   });
   return { ...server, authorize: (repositories) => token(server.url, repositories) };

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { BlobBody } from '../blob-store.ts';
 import { NoAnswer, translated, unavailable } from './failures.ts';
+import { Gatherer } from './gather.ts';
 
 const WATCH_MILLISECONDS = 1_000;
 
@@ -11,7 +12,10 @@ export class ObjectBody implements BlobBody {
   readonly #stream: Readable;
   readonly #signal: AbortSignal;
   readonly #onAbort = (): void => this.#end();
+  readonly #gatherer: Gatherer;
   #closed = false;
+
+  readonly recycle = (chunk: Uint8Array): void => this.#gatherer.recycle(chunk);
 
   constructor(
     stream: Readable,
@@ -27,6 +31,7 @@ export class ObjectBody implements BlobBody {
     this.#signal = body.signal;
     // Whoever reads hears of it there; nobody may be reading.
     stream.on('error', () => undefined);
+    this.#gatherer = new Gatherer(stream, body.lengthBytes);
     this.chunks = this.#read(body.lengthBytes, body.idleSecondsMax);
     if (body.signal.aborted) this.#onAbort();
     else body.signal.addEventListener('abort', this.#onAbort, { once: true });
@@ -44,11 +49,12 @@ export class ObjectBody implements BlobBody {
 
   async *#read(lengthBytes: number, idleSecondsMax: number): AsyncGenerator<Uint8Array, void, void> {
     let left = lengthBytes;
+    const gatherer = this.#gatherer;
     const watch = new StallWatch(this.#stream, idleSecondsMax);
     try {
       this.#throwIfEnded();
       watch.await();
-      for await (const chunk of this.#stream as AsyncIterable<Buffer>) {
+      for (let chunk = await gatherer.next(); chunk !== null; chunk = await gatherer.next()) {
         watch.rest();
         this.#throwIfEnded();
         left -= chunk.byteLength;
