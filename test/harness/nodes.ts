@@ -17,7 +17,11 @@ export interface NodesWorld extends AsyncDisposable {
   readonly env: Readonly<Record<string, string>>;
   /** The ledger, as a further process sees it. */
   readonly meta: MetaStore;
-  start(name: string, env?: Readonly<Record<string, string>>): Promise<SpawnedDrift>;
+  start(
+    name: string,
+    env?: Readonly<Record<string, string>>,
+    within?: readonly string[],
+  ): Promise<SpawnedDrift>;
   /** `drift node …`; its standard output. */
   node(...args: readonly string[]): Promise<string>;
   list(): Promise<readonly ListedNode[]>;
@@ -58,8 +62,8 @@ export async function openNodesWorld(): Promise<NodesWorld> {
     url,
     env,
     meta,
-    async start(name, more = {}) {
-      const drift = await spawnDrift({ env: { ...env, DRIFT_NODE_NAME: name, ...more } });
+    async start(name, more = {}, within = []) {
+      const drift = await spawnDrift({ env: { ...env, DRIFT_NODE_NAME: name, ...more }, within });
       started.push(drift);
       return drift;
     },

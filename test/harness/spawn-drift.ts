@@ -12,6 +12,8 @@ export interface SpawnOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Beside `serve`. */
   readonly args?: readonly string[];
+  /** A command that runs it, with its arguments: `ip netns exec …`. */
+  readonly within?: readonly string[];
   /** Data of an earlier run; it is then kept. */
   readonly dataDirectory?: string;
 }
@@ -51,7 +53,11 @@ const LOG_MILLISECONDS_MAX = 60_000;
 /** Rejects with what it wrote when it ends before it listens. */
 export async function spawnDrift(options: SpawnOptions = {}): Promise<SpawnedDrift> {
   const dataDirectory = options.dataDirectory ?? mkdtempSync(join(tmpdir(), 'drift-data-'));
-  const child = startProgram(['serve', ...(options.args ?? [])], { dataDirectory, env: options.env ?? {} });
+  const child = startProgram(['serve', ...(options.args ?? [])], {
+    dataDirectory,
+    env: options.env ?? {},
+    within: options.within ?? [],
+  });
   const output = new Output(child);
   const removeData = (): void => {
     if (options.dataDirectory === undefined) rmSync(dataDirectory, { recursive: true, force: true });
@@ -112,12 +118,18 @@ export async function runDrift(
 
 function startProgram(
   args: readonly string[],
-  options: { readonly dataDirectory: string; readonly env: Readonly<Record<string, string>> },
+  options: {
+    readonly dataDirectory: string;
+    readonly env: Readonly<Record<string, string>>;
+    readonly within?: readonly string[];
+  },
 ): ChildProcess {
   const own = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('DRIFT_') && name !== 'RUST_LOG' && name !== 'NODE_TEST_CONTEXT',
   );
-  return spawn(process.execPath, [PROGRAM, ...args], {
+  const [command = process.execPath, ...before] = options.within ?? [];
+  const program = [...(before.length === 0 ? [] : [...before, process.execPath]), PROGRAM, ...args];
+  return spawn(command, program, {
     cwd: options.dataDirectory,
     env: {
       ...Object.fromEntries(own),
