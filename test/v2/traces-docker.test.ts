@@ -180,7 +180,11 @@ describe('section 4, containerd, nerdctl and docker with the containerd store', 
     });
     const { access_token: token } = (await answer.json()) as { access_token: string };
     for (const reference of ['latest', image.digest]) {
-      for (const ns of ['', `?ns=127.0.0.1%3A${world.port}`, '?unknown=1&x[]=%7B']) {
+      for (const ns of [
+        '',
+        `?ns=${encodeURIComponent(new URL(world.registry.registryUrl).host)}`,
+        '?unknown=1&x[]=%7B',
+      ]) {
         await expectAnswer(
           world.client.send('HEAD', `/v2/${REPOSITORY}/manifests/${reference}${ns}`, {
             as: null,

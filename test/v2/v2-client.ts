@@ -68,6 +68,8 @@ export class V2Client {
     const person = ask.as === undefined ? ADMIN : ask.as;
     const headers: Record<string, string> = { ...ask.headers };
     if (person !== null && headers['authorization'] === undefined) headers['authorization'] = basic(person);
+    // Several servers have one name.
+    if (this.#ports.length > 1) headers['host'] ??= `127.0.0.1:${this.#ports[0]}`;
     const { body } = ask;
     const whole = body === undefined || typeof body === 'string' || body instanceof Uint8Array;
     const bytes = whole ? Buffer.from(body ?? '') : null;
