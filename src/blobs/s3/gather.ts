@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { unavailable } from './failures.ts';
 
 /** Bytes of a piece, as the file system driver hands them out: each costs whoever sends it on little beside its bytes. */
 const PIECE_BYTES = 512 * 1024;
@@ -31,7 +32,9 @@ export class Gatherer {
     stream.on('data', (chunk: Buffer) => this.#take(chunk));
     stream.once('end', () => this.#end(null));
     stream.once('error', (error) => this.#end(error));
-    stream.once('close', () => this.#end(new Error('the connection was closed')));
+    stream.once('close', () =>
+      this.#end(unavailable('the connection was closed in the middle of a body', true)),
+    );
     stream.pause();
   }
 

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { BlobBody } from '../blob-store.ts';
+import { directSource, type PieceSource } from './direct-source.ts';
 import { NoAnswer, translated, unavailable } from './failures.ts';
 import { Gatherer } from './gather.ts';
 
@@ -12,10 +13,10 @@ export class ObjectBody implements BlobBody {
   readonly #stream: Readable;
   readonly #signal: AbortSignal;
   readonly #onAbort = (): void => this.#end();
-  readonly #gatherer: Gatherer;
+  readonly #source: PieceSource;
   #closed = false;
 
-  readonly recycle = (chunk: Uint8Array): void => this.#gatherer.recycle(chunk);
+  readonly recycle = (chunk: Uint8Array): void => this.#source.recycle(chunk);
 
   constructor(
     stream: Readable,
@@ -31,7 +32,7 @@ export class ObjectBody implements BlobBody {
     this.#signal = body.signal;
     // Whoever reads hears of it there; nobody may be reading.
     stream.on('error', () => undefined);
-    this.#gatherer = new Gatherer(stream, body.lengthBytes);
+    this.#source = directSource(stream, body.lengthBytes) ?? new Gatherer(stream, body.lengthBytes);
     this.chunks = this.#read(body.lengthBytes, body.idleSecondsMax);
     if (body.signal.aborted) this.#onAbort();
     else body.signal.addEventListener('abort', this.#onAbort, { once: true });
@@ -49,12 +50,12 @@ export class ObjectBody implements BlobBody {
 
   async *#read(lengthBytes: number, idleSecondsMax: number): AsyncGenerator<Uint8Array, void, void> {
     let left = lengthBytes;
-    const gatherer = this.#gatherer;
+    const source = this.#source;
     const watch = new StallWatch(this.#stream, idleSecondsMax);
     try {
       this.#throwIfEnded();
       watch.await();
-      for (let chunk = await gatherer.next(); chunk !== null; chunk = await gatherer.next()) {
+      for (let chunk = await source.next(); chunk !== null; chunk = await source.next()) {
         watch.rest();
         this.#throwIfEnded();
         left -= chunk.byteLength;

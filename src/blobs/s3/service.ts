@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import type { S3Config, S3Credentials } from '../../config/config.ts';
+import { DirectAgent } from './direct-agent.ts';
 import { isTransient, NoAnswer, translated, unavailable } from './failures.ts';
 
 /** After this many milliseconds no request is tried again: its caller gives up soon. */
@@ -132,7 +132,7 @@ function clientOptions(config: S3Config, credentials: S3Credentials | null): S3C
     requestHandler: {
       connectionTimeout: config.connectSecondsMax * 1000,
       socketAcquisitionWarningTimeout: 0,
-      httpAgent: new HttpAgent(agent),
+      httpAgent: new DirectAgent(agent),
       httpsAgent: new HttpsAgent({ ...agent, ...authority(config.caFile) }),
     },
   };
