@@ -369,6 +369,8 @@ export interface UploadReads {
 
 /** Leases of uploads end by the ledger's clock: those of the nodes may differ. Durations are in milliseconds. */
 export interface UploadWrites {
+  /** As `count`; until the transaction ends nobody else counts so: what is begun after it stays below a limit. */
+  countAlone(): Promise<number>;
   insert(upload: Upload): Promise<void>;
   /**
    * Takes the lease for so long when it is free or past; otherwise notes that somebody waits, tells the holder and answers

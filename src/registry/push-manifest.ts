@@ -96,7 +96,9 @@ async function store(deps: PushManifestDeps, tx: MetaTransaction, push: Push): P
   const { principal } = request;
   const repository = await tx.repositories.ensure(request.repository, principal, at);
   const scope: EventScope = { tx, repository: request.repository, principal, at };
-  await checkCondition(tx, repository.id, push);
+  // What the tags mean is looked at once: a push that has set one since makes this one run again, with all its checks.
+  const before = await tagsBefore(tx, repository.id, push.tags);
+  await checkCondition({ tx, repository: repository.id, before }, push);
   const references = await resolveReferences(
     { tx, at, sparse: deps.sparse },
     repository.id,
@@ -111,13 +113,23 @@ async function store(deps: PushManifestDeps, tx: MetaTransaction, push: Push): P
   await review(digest, 'manifest_pushed');
   await manifestPushed(scope, { digest, mediaType: parsed.mediaType, sizeBytes: request.bytes.byteLength });
   for (const tag of push.tags) {
-    const before = await tx.tags.find(repository.id, tag);
-    deps.immutability.check(tag, { before, after: digest });
-    if (before === digest) continue;
-    await tx.tags.set(repository.id, { tag, before, digest }, principal, at);
-    if (before !== null) await review(before, 'tag_moved');
-    await tagSet(scope, { tag, digest, before });
+    const was = before.get(tag) ?? null;
+    deps.immutability.check(tag, { before: was, after: digest });
+    if (was === digest) continue;
+    await tx.tags.set(repository.id, { tag, before: was, digest }, principal, at);
+    if (was !== null) await review(was, 'tag_moved');
+    await tagSet(scope, { tag, digest, before: was });
   }
+}
+
+async function tagsBefore(
+  tx: MetaTransaction,
+  repository: RepositoryId,
+  tags: readonly Tag[],
+): Promise<ReadonlyMap<Tag, Digest | null>> {
+  const before = new Map<Tag, Digest | null>();
+  for (const tag of tags) before.set(tag, await tx.tags.find(repository, tag));
+  return before;
 }
 
 /** Bytes that were once served as one type are not served as another (CVE-2021-41190). */
@@ -133,10 +145,17 @@ async function otherMediaType(
   );
 }
 
-async function checkCondition(tx: MetaTransaction, repository: RepositoryId, push: Push): Promise<void> {
+interface Standing {
+  readonly tx: MetaTransaction;
+  readonly repository: RepositoryId;
+  /** What each tag of the push meant. */
+  readonly before: ReadonlyMap<Tag, Digest | null>;
+}
+
+async function checkCondition(standing: Standing, push: Push): Promise<void> {
   const { condition, reference } = push.request;
   if (condition.replaces === null && !condition.createsOnly) return;
-  const current = await currentDigest(tx, repository, reference);
+  const current = await currentDigest(standing, reference);
   if (condition.createsOnly && current !== null) {
     throw new RegistryError('PRECONDITION_FAILED', 'there is already a manifest of this name', {
       detail: { digest: current },
@@ -152,11 +171,10 @@ async function checkCondition(tx: MetaTransaction, repository: RepositoryId, pus
 }
 
 async function currentDigest(
-  tx: MetaTransaction,
-  repository: RepositoryId,
+  { tx, repository, before }: Standing,
   reference: Reference,
 ): Promise<Digest | null> {
-  if (reference.kind === 'tag') return tx.tags.find(repository, reference.tag);
+  if (reference.kind === 'tag') return before.get(reference.tag) ?? null;
   const state = await tx.manifests.state(repository, reference.digest);
   return state !== null && state.live ? state.digest : null;
 }

@@ -7,16 +7,19 @@ import { BlobQueries } from '../queries/blobs.ts';
 import { writeGroups } from '../queries/groups.ts';
 import { ManifestQueries, referrersPage } from '../queries/manifests.ts';
 import { RepositoryQueries, repositoryFromRow } from '../queries/repositories.ts';
+import { UploadQueries } from '../queries/uploads.ts';
 import type { Database } from '../schema.ts';
 import { postgresSurroundings } from './surroundings.ts';
 
 /** Sets these locks apart from those of anything else in the database. */
 const REPOSITORY_LOCKS = 0x6472;
+const UPLOADS_LOCK = 0x6475;
 
 /** The write side with what PostgreSQL needs beside: locks that others' transactions wait for. */
 export function postgresWrites(db: Kysely<Database>): Omit<contract.MetaTransaction, 'afterCommit'> {
   return {
     ...writeGroups(db, postgresSurroundings(db)),
+    uploads: new CountedUploads(db, postgresSurroundings(db)),
     repositories: new LockedRepositories(db),
     manifests: new WrittenManifests(db),
     blobs: new OrderedBlobs(db),
@@ -51,6 +54,13 @@ class LockedRepositories extends RepositoryQueries {
       .where('name', '=', name)
       .executeTakeFirst();
     return row === undefined ? null : repositoryFromRow(row);
+  }
+}
+
+class CountedUploads extends UploadQueries {
+  override async countAlone(): Promise<number> {
+    await sql`select pg_advisory_xact_lock(${sql.lit(UPLOADS_LOCK)}, 0)`.execute(this.db);
+    return this.count();
   }
 }
 
