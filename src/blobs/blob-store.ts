@@ -150,6 +150,9 @@ export interface BlobStore {
    */
   locate(uploadId: UploadId, digest: Digest): BlobLocation;
 
+  /** Whether a location has the form of those that this store gives: by it two stores of different kinds are told apart. */
+  owns(location: BlobLocation): boolean;
+
   /** Removes a blob. Absent: no effect. Durable when it resolves. */
   delete(location: BlobLocation): Promise<void>;
 

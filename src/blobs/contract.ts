@@ -324,6 +324,7 @@ function reading(test: Test, large: Buffer): void {
     const location = store.locate(newUploadId(), digestOf('sha512', Buffer.from('absent')));
     assert.equal(await store.open(location, null, signal), null);
     assert.equal(await store.stat(location), null);
+    assert.ok(store.owns(location) && !store.owns('elsewhere' as BlobLocation));
   });
 
   test('open, ranges, gives exactly their bytes and the size of the whole', async ({ store, signal }) => {

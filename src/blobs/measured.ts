@@ -50,6 +50,7 @@ export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperatio
       timeBody(await time('open', () => store.open(location, range, signal, digest))),
     stat: (location) => time('stat', () => store.stat(location)),
     locate: (uploadId, digest) => store.locate(uploadId, digest),
+    owns: (location) => store.owns(location),
     delete: (location) => time('delete', () => store.delete(location)),
     list: (cursor, limit) => time('list', () => store.list(cursor, limit)),
     listStaged: (cursor, limit) => time('list_staged', () => store.listStaged(cursor, limit)),

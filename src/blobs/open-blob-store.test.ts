@@ -27,6 +27,7 @@ test('openBlobStore, each configured backend, opens its driver and measures it',
       tierCopies: () => {},
     };
     const storage = {
+      migrateFrom: 'none' as const,
       backend,
       root,
       reserveBytes: 0,

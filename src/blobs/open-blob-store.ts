@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts';
 import type { Logger, Metrics } from '../telemetry/telemetry.ts';
 import type { BlobStore } from './blob-store.ts';
 import { measured } from './measured.ts';
+import { MovingBlobStore } from './moving-blob-store.ts';
 
 /** What the memory driver may hold, staged bytes included. */
 const MEMORY_BYTES_MAX = 512 * 1024 * 1024;
@@ -59,5 +60,27 @@ const DRIVERS: Readonly<Record<Config['storage']['backend'], OpenDriver>> = {
 
 /** Opens the configured store, prepared and measured. Throws `Unavailable` when it cannot be used. */
 export async function openBlobStore(deps: BlobStoreDeps, config: BlobStoreConfig): Promise<BlobStore> {
+  if (config.storage.migrateFrom === 'none') return await openTarget(deps, config);
+  const { source, target } = await openBothStores(deps, config);
+  return new MovingBlobStore(source, target);
+}
+
+/** Where blobs move from and to. */
+export async function openBothStores(
+  deps: BlobStoreDeps,
+  config: BlobStoreConfig,
+): Promise<{ readonly source: BlobStore; readonly target: BlobStore }> {
+  const { migrateFrom } = config.storage;
+  if (migrateFrom === 'none') throw new RangeError('no migration is configured');
+  const target = await openTarget(deps, config);
+  try {
+    return { target, source: measured(await DRIVERS[migrateFrom](config, deps), deps.metrics) };
+  } catch (error) {
+    await target.close();
+    throw error;
+  }
+}
+
+async function openTarget(deps: BlobStoreDeps, config: BlobStoreConfig): Promise<BlobStore> {
   return measured(await DRIVERS[config.storage.backend](config, deps), deps.metrics);
 }

@@ -20,8 +20,9 @@ export function findContradictions(checked: Checked): Problem[] {
     [['backend', 'workers'], checkWorkers],
     [['backend', 'tieredHotPath', 'tieredMode', 'databaseBackend'], checkTiers],
     [['databaseBackend', 'databaseUrl'], checkDatabase],
-    [['backend', 'tieredCold', 's3Bucket', 's3AccessKey', 's3SecretKey'], checkS3],
-    [['backend', 'tieredCold', 's3PartSize', 's3UploadMemory'], checkS3Memory],
+    [['backend', 'tieredCold', 'migrateFrom'], checkMigration],
+    [['backend', 'tieredCold', 'migrateFrom', 's3Bucket', 's3AccessKey', 's3SecretKey'], checkS3],
+    [['backend', 'tieredCold', 'migrateFrom', 's3PartSize', 's3UploadMemory'], checkS3Memory],
     [['backend', 'redirect', 'redirectSize', 'redirectLifetime', 's3PublicEndpoint'], checkRedirect],
     [['backend', ...GHOSTBAY_NEEDED], checkGhostbay],
     [['backend', 'ghostbaySegment', 'ghostbayUploadMemory'], checkGhostbayMemory],
@@ -118,8 +119,21 @@ function checkDatabase({ values, settings }: Checked): Problem[] {
 
 const S3_KEYS = (Object.keys(KEYS) as KeyId[]).filter((id) => KEYS[id].path.startsWith('s3.'));
 
-function needsBucket({ backend, tieredCold }: KeyValues): boolean {
-  return backend === 's3' || (backend === 'tiered' && tieredCold === 's3');
+function needsBucket(values: KeyValues): boolean {
+  return keptIn(values) === 's3' || values.migrateFrom === 's3';
+}
+
+/** Where everything is in the end. */
+function keptIn({ backend, tieredCold }: KeyValues): string {
+  return backend === 'tiered' ? tieredCold : backend;
+}
+
+function checkMigration({ values, settings }: Checked): Problem[] {
+  if (values.migrateFrom === 'none') return [];
+  const kept = keptIn(values);
+  if (kept !== values.migrateFrom && kept !== 'memory') return [];
+  const message = `storage.migrate_from is "${values.migrateFrom}", and storage.backend keeps blobs in "${kept}"`;
+  return [problem(settings, 'migrateFrom', message, 'blobs move between "fs" and "s3": name the other one')];
 }
 
 function checkS3({ values, settings }: Checked): Problem[] {
@@ -131,7 +145,12 @@ function checkS3({ values, settings }: Checked): Problem[] {
   }
   const problems: Problem[] = [];
   if (values.s3Bucket === null) {
-    const of = values.backend === 's3' ? 'storage.backend' : 'tiered.cold';
+    const of =
+      values.migrateFrom === 's3'
+        ? 'storage.migrate_from'
+        : values.backend === 's3'
+          ? 'storage.backend'
+          : 'tiered.cold';
     const message = `${of} is "s3", but s3.bucket is not set`;
     problems.push(problem(settings, 'backend', message, 'set DRIFT_S3_BUCKET'));
   }

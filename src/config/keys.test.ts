@@ -136,7 +136,16 @@ function passwords({ secrets }: Config): unknown {
 
 function storageAt(root: string): Config['storage'] {
   const redirect = { mode: 'auto', bytesMin: 1024 ** 2, seconds: 300 } as const;
-  return { backend: 'fs', root, reserveBytes: 1024 ** 3, redirect, s3: null, ghostbay: null, tiered: null };
+  return {
+    backend: 'fs',
+    root,
+    reserveBytes: 1024 ** 3,
+    redirect,
+    s3: null,
+    ghostbay: null,
+    tiered: null,
+    migrateFrom: 'none',
+  };
 }
 
 const POSTGRES_URL = 'postgres://drift:secret@db.example.com/drift';
@@ -183,6 +192,7 @@ const SAMPLES: Record<KeyId, readonly [text: string, toml: string]> = {
   htpasswd: ['people', '"people"'],
   userScopes: ['ci=repository:a:pull', '{ ci = ["repository:a:pull"] }'],
   backend: ['memory', '"memory"'],
+  migrateFrom: ['fs', '"fs"'],
   root: ['/srv', '"/srv"'],
   reserve: ['1 MiB', '"1 MiB"'],
   redirect: ['off', '"off"'],
@@ -267,6 +277,7 @@ const BESIDE: Partial<Record<KeyId, Record<string, string>>> = {
   ghostbaySecretKey: ghostbayWithout('DRIFT_GHOSTBAY_SECRET_KEY'),
   ghostbaySegment: GHOSTBAY,
   ghostbayUploadMemory: GHOSTBAY,
+  migrateFrom: S3,
   s3Bucket: { DRIFT_STORAGE_BACKEND: 's3' },
   s3Prefix: S3,
   s3Endpoint: S3,

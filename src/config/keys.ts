@@ -277,6 +277,16 @@ export const KEYS = {
     fallback: () => 'fs',
     doc: 'Where blobs are kept. `s3` (or `minio`): a bucket, see `[s3]`. `ghostbay`: a bucket of a GhostBay server, see `[ghostbay]`. `tiered`: copies on this machine before a slower store, see `[tiered]`. `memory` loses them at the end and is for trying things out.',
   }),
+  migrateFrom: key<StorageConfig['migrateFrom']>({
+    path: 'storage.migrate_from',
+    env: ['DRIFT_STORAGE_MIGRATE_FROM'],
+    type: choice<'fs' | 's3' | 'none'>({
+      words: ['none', 'fs', 's3'],
+      spellings: { filesystem: 'fs', minio: 's3' },
+    }),
+    fallback: () => 'none',
+    doc: 'While blobs move (`drift storage migrate`): the store that they come from. What is pushed goes to `storage.backend`, what is there is served from both.',
+  }),
   root: key<string>({
     path: 'storage.fs_root',
     aliases: ['storage.path'],

@@ -50,6 +50,16 @@ const CONTRADICTIONS: readonly (readonly [name: string, setup: Setup, message: R
     /contradict each other/,
   ],
   [
+    'a migration into itself',
+    { env: { DRIFT_STORAGE_MIGRATE_FROM: 'fs' } },
+    /name the other one|keeps blobs in "fs"/,
+  ],
+  [
+    'a migration from a bucket without its name',
+    { env: { DRIFT_STORAGE_MIGRATE_FROM: 's3' } },
+    /storage\.migrate_from is "s3", but s3\.bucket is not set/,
+  ],
+  [
     'tiers without a hot directory',
     { env: { DRIFT_STORAGE_BACKEND: 'tiered', DRIFT_S3_BUCKET: 'drift' } },
     /tiered\.hot_path is not set/,

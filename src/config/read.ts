@@ -182,6 +182,7 @@ function buildConfig(values: KeyValues, htpasswd: ReadonlySet<string>): Config {
         : null,
     storage: {
       backend: values.backend,
+      migrateFrom: values.migrateFrom,
       root: values.root,
       reserveBytes: values.reserve,
       redirect: {

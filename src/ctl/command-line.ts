@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { parseDuration } from '../std/duration.ts';
 import { EXIT } from '../std/exit-codes.ts';
 import { readVersion } from '../std/version.ts';
 import type { ConfigCommandArgs } from './config-check.ts';
@@ -78,6 +79,7 @@ function buildProgram(surroundings: Surroundings, finish: (code: number) => void
     .action(() => {
       stdout.write(`drift ${readVersion()} (node ${process.versions.node})\n`);
     });
+  addStorageCommands(program, args, finish);
   addDatabaseCommands(program, args, finish);
   addConfigCommands(program, args, finish);
   addNodeCommands(program, args, finish);
@@ -117,6 +119,38 @@ function addDatabaseCommands(
       const { runDbCopy } = await import('./db-copy.ts');
       finish(await runDbCopy(args({}), flags));
     });
+}
+
+function addStorageCommands(
+  program: Command,
+  args: (flags: Flags) => ConfigCommandArgs,
+  finish: (code: number) => void,
+): void {
+  const storage = program.command('storage').description('look after the store of blobs').exitOverride();
+  storage
+    .command('migrate')
+    .description('move blobs from storage.migrate_from to storage.backend, while the registry serves')
+    .exitOverride()
+    .requiredOption('--to <backend>', 'storage.backend, where they go')
+    .option('--parallel <number>', 'blobs at a time', parseParallel, 4)
+    .option('--grace <time>', 'how long old bytes stay for those who read them', parseGrace, 15 * 60)
+    .option('-c, --config <file>', 'the configuration file')
+    .action(async (flags: Flags & { to: string; parallel: number; grace: number }) => {
+      const { runStorageMigrate } = await import('./storage-migrate.ts');
+      finish(await runStorageMigrate(args(flags), flags));
+    });
+}
+
+function parseParallel(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= 64) return count;
+  throw new InvalidArgumentError('It must be a whole number from 1 to 64.');
+}
+
+function parseGrace(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds !== null && seconds <= 7 * 24 * 60 * 60) return seconds;
+  throw new InvalidArgumentError('It must be a time such as "15m" or "1h", 7d at most.');
 }
 
 /** As `database.partitions` takes it. */

@@ -43,6 +43,7 @@ export const KEYS: Readonly<Record<string, readonly string[]>> = {
   manifest_references: ['repository_id', 'manifest', 'kind', 'position'],
   tags: ['repository_id', 'name', 'id'],
   blobs: ['digest'],
+  moved_blobs: ['location'],
   links: ['repository_id', 'digest'],
   uploads: ['id'],
   review_queue: ['id'],

@@ -281,9 +281,14 @@ export interface BlobReads {
   ): Promise<readonly RepositoryName[]>;
   /** Every blob row in key order, for fsck. */
   scan(after: Digest | null, limit: number): Promise<readonly StoredBlobRow[]>;
+  /** What blobs left behind when they moved, oldest first. */
+  leftBehind(limit: number): Promise<readonly LeftBehind[]>;
   /** Every link in key order, for fsck; `blob` is null when the blob has no row. */
   scanLinks(after: LinkScanEntry | null, limit: number): Promise<readonly LinkScanEntry[]>;
 }
+
+/** Bytes at a place that the blob had before it moved. */
+export type LeftBehind = Pick<LinkedBlob, 'digest' | 'location'> & { readonly movedAt: number };
 
 export interface LinkScanEntry {
   readonly repositoryId: RepositoryId;
@@ -327,6 +332,12 @@ export interface BlobWrites {
   abandon(query: AbandonQuery): Promise<readonly StoredBlobRow[]>;
   /** Removes the row of a blob that is `deleting`; false when there is none. */
   forget(digest: Digest): Promise<boolean>;
+  /**
+   * The blob is at `to` from now on, and its bytes at `from` are left behind. False, and nothing is changed, when it is not
+   * present at `from` any more.
+   */
+  move(digest: Digest, places: Readonly<Record<'from' | 'to', BlobLocation>>, at: number): Promise<boolean>;
+  forgetLeftBehind(location: BlobLocation): Promise<void>;
   /** Touches a present blob; false when it is not present. */
   touch(digest: Digest, at: number): Promise<boolean>;
   /** Touches those of `digests` that are present; the answer is which. */

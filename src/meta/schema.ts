@@ -15,6 +15,7 @@ export interface Database {
   manifest_references: ManifestReferenceTable;
   tags: TagTable;
   blobs: BlobTable;
+  moved_blobs: MovedBlobTable;
   links: LinkTable;
   uploads: UploadTable;
   review_queue: ReviewTable;
@@ -98,6 +99,13 @@ export interface BlobTable {
   created_at: number;
   /** Last commit, mount, HEAD by a pusher or manifest check: the grace period counts from here. */
   touched_at: number;
+}
+
+/** Bytes that a blob left behind when it moved to another store: nothing reads them any more. */
+export interface MovedBlobTable {
+  location: string;
+  digest: Uint8Array;
+  moved_at: number;
 }
 
 /** A repository serves a blob only through a link. */

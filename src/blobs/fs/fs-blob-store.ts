@@ -158,6 +158,10 @@ class FsBlobStore implements BlobStore {
     return locationOf(digest);
   }
 
+  owns(location: BlobLocation): boolean {
+    return parseLocation(location) !== null;
+  }
+
   async delete(location: BlobLocation): Promise<void> {
     const place = blobPlace(location);
     await translating('delete a blob', async () => {

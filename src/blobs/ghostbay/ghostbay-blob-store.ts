@@ -13,7 +13,7 @@ import type {
 import { Bucket, type BucketOptions } from './bucket.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { encodeHead, garbageOf, type Head, segmentName, segmentNames, sizeOf } from './head.ts';
-import { blobKey, locationOf, uploadOf } from './layout.ts';
+import { blobKey, isLocation, locationOf, uploadOf } from './layout.ts';
 import { pageOfUploads } from './listing.ts';
 import { SegmentWriter, type WriterDeps } from './segment-writer.ts';
 import { SegmentsBody } from './segments-body.ts';
@@ -140,6 +140,10 @@ class GhostbayBlobStore implements BlobStore {
 
   locate(uploadId: UploadId, _digest: Digest): BlobLocation {
     return locationOf(uploadId);
+  }
+
+  owns(location: BlobLocation): boolean {
+    return isLocation(location);
   }
 
   /** The head goes last: a removal that was cut short can be repeated. */

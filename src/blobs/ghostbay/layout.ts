@@ -25,6 +25,10 @@ export function locationOf(uploadId: UploadId): BlobLocation {
   return `ghostbay:${fannedOut(uploadId)}` as BlobLocation;
 }
 
+export function isLocation(location: BlobLocation): boolean {
+  return LOCATION.test(location);
+}
+
 /** Throws `RangeError` for what this store never wrote. */
 export function uploadOf(location: BlobLocation): UploadId {
   const uploadId = LOCATION.exec(location)?.[2];

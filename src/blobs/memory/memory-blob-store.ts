@@ -12,6 +12,7 @@ import type {
   StoredBlob,
   UploadId,
 } from '../blob-store.ts';
+import { parseUploadId } from '../upload-id.ts';
 
 /** Bytes of one piece of a body: as large as what the file system driver hands out. */
 const CHUNK_BYTES = 512 * 1024;
@@ -113,6 +114,10 @@ class MemoryBlobStore implements BlobStore {
 
   locate(uploadId: UploadId, _digest: Digest): BlobLocation {
     return uploadId as string as BlobLocation;
+  }
+
+  owns(location: BlobLocation): boolean {
+    return parseUploadId(location) !== null;
   }
 
   async delete(location: BlobLocation): Promise<void> {

@@ -63,7 +63,7 @@ export function uploadAt(location: BlobLocation): UploadId {
   return uploadId;
 }
 
-function uploadOf(location: string): UploadId | null {
+export function uploadOf(location: string): UploadId | null {
   return parseUploadId(LOCATION.exec(location)?.[2] ?? '');
 }
 

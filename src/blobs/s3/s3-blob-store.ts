@@ -15,7 +15,7 @@ import type {
   UploadId,
 } from '../blob-store.ts';
 import { isAbsent } from './failures.ts';
-import { Layout, locationOf, uploadAt } from './layout.ts';
+import { Layout, locationOf, uploadAt, uploadOf } from './layout.ts';
 import { ObjectBody } from './object-body.ts';
 import { Objects, piecesOf } from './objects.ts';
 import { PartWriter, type WrittenParts } from './part-writer.ts';
@@ -168,6 +168,10 @@ export class S3BlobStore implements BlobStore {
 
   locate(uploadId: UploadId, _digest: Digest): BlobLocation {
     return locationOf(uploadId);
+  }
+
+  owns(location: BlobLocation): boolean {
+    return uploadOf(location) !== null;
   }
 
   async delete(location: BlobLocation): Promise<void> {

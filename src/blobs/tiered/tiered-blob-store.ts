@@ -14,12 +14,12 @@ import type {
   UploadId,
 } from '../blob-store.ts';
 import type { FileOperations } from '../fs/file-operations.ts';
+import { listBoth } from '../list-both.ts';
 import { BacklogLimit } from './backlog-limit.ts';
 import { firstBytes, once } from './body-bytes.ts';
 import { CopyEvictor } from './evict-copies.ts';
 import { sealCopy } from './fill.ts';
 import { fileOf, HotFiles, hotKey } from './hot-files.ts';
-import { listTiers } from './list-tiers.ts';
 import { ReadThrough } from './read-through.ts';
 import { encodeSeal, PieceSums, type Seal } from './seal.ts';
 import { BacklogSender, sendBytes } from './send-backlog.ts';
@@ -196,6 +196,10 @@ export class TieredBlobStore implements BlobStore {
     return this.#cold.locate(uploadId, digest);
   }
 
+  owns(location: BlobLocation): boolean {
+    return this.#cold.owns(location);
+  }
+
   /** What waits goes first: else it would be sent after the cold tier has forgotten it. */
   async delete(location: BlobLocation): Promise<void> {
     await this.#dropHere(location);
@@ -204,15 +208,15 @@ export class TieredBlobStore implements BlobStore {
   }
 
   async list(cursor: string | null, limit: number): Promise<Page<StoredBlob>> {
-    return await listTiers(
+    return await listBoth(
       { cursor, limit },
       {
-        here: async (at, most) => {
+        first: async (at, most) => {
           const page = await this.#hot.backlog.list(at, most);
           const found = await Promise.all(page.entries.map((file) => this.#describeFile(file)));
           return { ...page, entries: found.filter((blob) => blob !== null) };
         },
-        cold: async (at, most) => {
+        second: async (at, most) => {
           const page = await this.#cold.list(at, most);
           const waits = await Promise.all(
             page.entries.map(({ location }) => this.#hot.backlog.stat(fileOf(location))),
@@ -225,11 +229,11 @@ export class TieredBlobStore implements BlobStore {
 
   /** Of the cold tier also what is being sent to it: dropping that would only make it be sent again. */
   async listStaged(cursor: string | null, limit: number): Promise<Page<StagedUpload>> {
-    return await listTiers(
+    return await listBoth(
       { cursor, limit },
       {
-        here: (at, most) => this.#hot.backlog.listStaged(at, most),
-        cold: (at, most) => this.#cold.listStaged(at, most),
+        first: (at, most) => this.#hot.backlog.listStaged(at, most),
+        second: (at, most) => this.#cold.listStaged(at, most),
       },
     );
   }

@@ -19,6 +19,7 @@ const BLOB = digestFor('blob');
 
 export function blobContract(fixture: ContractFixture): void {
   claimsOfBlobs(fixture);
+  movedBlobs(fixture);
   abandonedBlobs(fixture);
   linksOfBlobs(fixture);
 }
@@ -79,6 +80,52 @@ function claimsOfBlobs({ check }: ContractFixture): void {
   check('blobs.place, without a claim, answers null', async (store) => {
     assert.equal(await store.transaction((tx) => tx.blobs.place(bytesOf(BLOB), null, 7)), null);
     assert.equal(await store.read.blobs.find(BLOB), null);
+  });
+}
+
+function movedBlobs({ check }: ContractFixture): void {
+  const place = (name: string) => name as BlobLocation;
+  const move = (store: MetaStore, from: string, to: string, at: number) =>
+    store.transaction((tx) => tx.blobs.move(BLOB, { from: place(from), to: place(to) }, at));
+  const leftBehind = async (store: MetaStore) =>
+    (await store.read.blobs.leftBehind(9)).map(({ location, movedAt }) => [location, movedAt]);
+
+  check('blobs.move, only from where the blob is, notes what is left behind', async (store) => {
+    assert.equal(await move(store, LOCATION, 'new', 7), false);
+    await placeLinked(store, await ensure(store), BLOB);
+    assert.equal(await move(store, 'elsewhere', 'new', 7), false);
+    assert.deepEqual(await leftBehind(store), []);
+    assert.equal(await move(store, LOCATION, 'new', 8), true);
+    assert.equal(await move(store, LOCATION, 'new', 9), false);
+    assert.equal((await store.read.blobs.findLinked(DEMO, BLOB))?.location, 'new');
+    assert.deepEqual(await store.read.blobs.leftBehind(9), [
+      { digest: BLOB, location: LOCATION, movedAt: 8 },
+    ]);
+  });
+
+  check('blobs.move, there and back again, leaves behind only where the blob is not', async (store) => {
+    await placeLinked(store, await ensure(store), BLOB);
+    await move(store, LOCATION, 'new', 8);
+    await move(store, 'new', 'newer', 9);
+    assert.deepEqual(await leftBehind(store), [
+      [LOCATION, 8],
+      ['new', 9],
+    ]);
+    assert.deepEqual((await store.read.blobs.leftBehind(1)).length, 1);
+    await move(store, 'newer', LOCATION, 10);
+    assert.deepEqual(await leftBehind(store), [
+      ['new', 9],
+      ['newer', 10],
+    ]);
+    for (const name of ['new', 'newer', 'never']) {
+      await store.transaction((tx) => tx.blobs.forgetLeftBehind(place(name)));
+    }
+    assert.deepEqual(await leftBehind(store), []);
+  });
+
+  check('blobs.move, of a blob that is not present, does nothing', async (store) => {
+    await store.transaction((tx) => tx.blobs.claim(bytesOf(BLOB), 5));
+    assert.equal(await move(store, LOCATION, 'new', 8), false);
   });
 }
 

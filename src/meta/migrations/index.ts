@@ -3,6 +3,7 @@ import { unsettledBlobs } from './002-unsettled-blobs.ts';
 import { referrerDescriptors } from './003-referrer-descriptors.ts';
 import { closingUploads } from './004-closing-uploads.ts';
 import { nodes } from './005-nodes.ts';
+import { movedBlobs } from './006-moved-blobs.ts';
 
 /** The few words in which the databases' table definitions differ. */
 export interface SqlWords {
@@ -50,6 +51,7 @@ export const migrations: readonly Migration[] = [
   referrerDescriptors,
   closingUploads,
   nodes,
+  movedBlobs,
 ];
 
 export const schemaVersion: number = Math.max(...migrations.map(({ version }) => version));

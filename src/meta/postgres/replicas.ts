@@ -124,6 +124,7 @@ export function withLists(reads: MetaReads, lists: MetaReads): MetaReads {
       linkedAmong: (repository, digests) => blobs.linkedAmong(repository, digests),
       repositoriesLinking: (digest, after, limit) => lists.blobs.repositoriesLinking(digest, after, limit),
       scan: (after, limit) => blobs.scan(after, limit),
+      leftBehind: (limit) => blobs.leftBehind(limit),
       scanLinks: (after, limit) => blobs.scanLinks(after, limit),
     },
   };

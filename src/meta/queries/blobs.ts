@@ -88,6 +88,21 @@ export class BlobReads implements contract.BlobReads {
     return rows.map(blobFromRow);
   }
 
+  async leftBehind(limit: number): Promise<readonly contract.LeftBehind[]> {
+    const rows = await this.db
+      .selectFrom('moved_blobs')
+      .selectAll()
+      .orderBy('moved_at')
+      .orderBy('location')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => ({
+      digest: digestFromBytes(row.digest),
+      location: row.location as BlobLocation,
+      movedAt: row.moved_at,
+    }));
+  }
+
   async scanLinks(
     after: contract.LinkScanEntry | null,
     limit: number,
@@ -202,6 +217,34 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
       .where('state', '=', 'deleting')
       .executeTakeFirst();
     return result.numDeletedRows > 0n;
+  }
+
+  async move(
+    digest: Digest,
+    { from, to }: { readonly from: BlobLocation; readonly to: BlobLocation },
+    at: number,
+  ): Promise<boolean> {
+    const key = digestToBytes(digest);
+    const moved = await this.db
+      .updateTable('blobs')
+      .set({ location: to })
+      .where('digest', '=', key)
+      .where('state', '=', 'present')
+      .where('location', '=', from)
+      .executeTakeFirst();
+    if (moved.numUpdatedRows === 0n) return false;
+    // It may have been there before.
+    await this.forgetLeftBehind(to);
+    await this.db
+      .insertInto('moved_blobs')
+      .values({ location: from, digest: key, moved_at: at })
+      .onConflict((conflict) => conflict.column('location').doUpdateSet({ moved_at: at }))
+      .execute();
+    return true;
+  }
+
+  async forgetLeftBehind(location: BlobLocation): Promise<void> {
+    await this.db.deleteFrom('moved_blobs').where('location', '=', location).execute();
   }
 
   async touch(digest: Digest, at: number): Promise<boolean> {

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { basic, openConnection } from '../harness/http-connection.ts';
+import { startMinio } from '../harness/minio.ts';
+import { pushBlob, pushImage } from '../harness/push-image.ts';
+import type { S3Service } from '../harness/s3-service.ts';
+import { PROGRAM, runDrift, type SpawnedDrift, spawnDrift } from '../harness/spawn-drift.ts';
+
+const PASSWORD = 'correct-horse-battery';
+const headers = basic('admin', PASSWORD);
+const REPOSITORY = 'ghost/demo';
+const BLOBS = 60;
+
+interface World {
+  readonly data: string;
+  readonly bucket: string;
+  readonly pushed: Map<string, Buffer>;
+}
+
+describe('drift storage migrate', () => {
+  let service: S3Service;
+  before(async () => {
+    service = await startMinio();
+  });
+  after(() => service[Symbol.asyncDispose]());
+
+  function envOf(world: World, storage: Readonly<Record<string, string>>): Record<string, string> {
+    const needsBucket = Object.values(storage).includes('s3');
+    const bucket = {
+      DRIFT_S3_ENDPOINT: service.endpoint,
+      DRIFT_S3_BUCKET: world.bucket,
+      DRIFT_S3_ACCESS_KEY: service.accessKey,
+      DRIFT_S3_SECRET_KEY: service.secretKey,
+    };
+    return {
+      DRIFT_USERS: `admin:${PASSWORD}`,
+      DRIFT_LOG: 'warn,process=info',
+      ...(needsBucket ? bucket : {}),
+      ...storage,
+    };
+  }
+
+  async function push(drift: SpawnedDrift, { pushed }: World, count: number): Promise<void> {
+    const connection = openConnection(drift.registryUrl);
+    for (let index = 0; index < count; index++) {
+      const bytes = randomBytes(1000 + 100 * index);
+      pushed.set(await pushBlob({ connection, repository: REPOSITORY, headers }, bytes), bytes);
+    }
+    connection.close();
+  }
+
+  async function assertServed(drift: SpawnedDrift, { pushed }: World): Promise<void> {
+    const connection = openConnection(drift.registryUrl);
+    // More are pushed meanwhile.
+    const known = new Map(pushed);
+    for (const [digest, bytes] of known) {
+      const answer = await connection.ask(`/v2/${REPOSITORY}/blobs/${digest}`, { headers });
+      assert.equal(answer.status, 200, `${digest}: ${answer.text.slice(0, 300)}`);
+      assert.ok(answer.body.equals(bytes), digest);
+    }
+    connection.close();
+  }
+
+  /** Kills the command (-9) when its first progress is on the screen. */
+  async function killedInTheMiddle(world: World, env: Record<string, string>, to: string): Promise<void> {
+    const child = spawn(process.execPath, [PROGRAM, 'storage', 'migrate', '--to', to, '--parallel', '1'], {
+      cwd: world.data,
+      env: { PATH: process.env['PATH'], DRIFT_FS_ROOT: world.data, DRIFT_STORAGE_RESERVE: '0', ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+
+  /** Pulls and pushes go on until told to stop; each answer has to be right. */
+  function busy(drift: SpawnedDrift, world: World): { stop(): Promise<void> } {
+    let isOver = false;
+    const all = Promise.all([
+      (async () => {
+        while (!isOver) await assertServed(drift, world);
+      })(),
+      (async () => {
+        while (!isOver) await push(drift, world, 3);
+      })(),
+    ]);
+    // Told where it is waited for.
+    const done = all.then(
+      () => null,
+      (error: unknown) => error,
+    );
+    return {
+      async stop() {
+        isOver = true;
+        assert.equal(await done, null);
+      },
+    };
+  }
+
+  for (const [from, to] of [
+    ['fs', 's3'],
+    ['s3', 'fs'],
+  ] as const) {
+    it(`from ${from} to ${to}, under pulls and pushes, killed in between, moves everything`, async () => {
+      const data = mkdtempSync(join(tmpdir(), 'drift-migrate-'));
+      const world: World = { data, bucket: await service.createBucket(), pushed: new Map() };
+      const started: SpawnedDrift[] = [];
+      const start = async (env: Record<string, string>): Promise<SpawnedDrift> => {
+        const drift = await spawnDrift({ env, dataDirectory: data });
+        started.push(drift);
+        return drift;
+      };
+      try {
+        const old = await start(envOf(world, { DRIFT_STORAGE_BACKEND: from }));
+        await push(old, world, BLOBS);
+        const connection = openConnection(old.registryUrl);
+        await pushImage({ connection, repository: REPOSITORY, headers }, 'v1');
+        connection.close();
+        await old.stop();
+
+        const moving = envOf(world, { DRIFT_STORAGE_BACKEND: to, DRIFT_STORAGE_MIGRATE_FROM: from });
+        const drift = await start(moving);
+        await assertServed(drift, world);
+        const traffic = busy(drift, world);
+        await killedInTheMiddle(world, moving, to);
+        const asked = { dataDirectory: data, env: moving };
+        const half = await runDrift(['fsck'], asked);
+        assert.doesNotMatch(half.stdout, /^damage/m);
+        const done = await runDrift(['storage', 'migrate', '--to', to, '--grace', '1s'], asked);
+        assert.equal(done.code, 0, `${done.stdout}${done.stderr}`);
+        assert.match(done.stdout, /Every blob has moved/);
+        await traffic.stop();
+        await assertServed(drift, world);
+        await drift.stop();
+
+        const after = envOf(world, { DRIFT_STORAGE_BACKEND: to });
+        const fsck = await runDrift(['fsck', '--rehash'], { dataDirectory: data, env: after });
+        assert.equal(fsck.stdout, 'Ledger and blobs agree.\n');
+        const only = await start(after);
+        await assertServed(only, world);
+        await only.stop();
+        if (from === 'fs') {
+          const files = readdirSync(join(data, 'blobs'), { recursive: true, withFileTypes: true });
+          assert.deepEqual(
+            files.filter((file) => file.isFile()),
+            [],
+          );
+        }
+      } finally {
+        for (const drift of started) await drift.kill();
+        rmSync(data, { recursive: true, force: true });
+      }
+    });
+  }
+
+  it('without storage.migrate_from, or to another backend, says what to configure', async () => {
+    const data = mkdtempSync(join(tmpdir(), 'drift-migrate-'));
+    const world: World = { data, bucket: 'none', pushed: new Map() };
+    for (const storage of [
+      { DRIFT_STORAGE_BACKEND: 'fs' },
+      { DRIFT_STORAGE_BACKEND: 'fs', DRIFT_STORAGE_MIGRATE_FROM: 's3' },
+    ]) {
+      const asked = { dataDirectory: data, env: envOf(world, storage) };
+      const refused = await runDrift(['storage', 'migrate', '--to', 's3'], asked);
+      assert.equal(refused.code, 78, refused.stderr);
+      assert.match(refused.stderr, /set storage\.backend = "s3" and storage\.migrate_from/);
+    }
+    rmSync(data, { recursive: true, force: true });
+  });
+});
