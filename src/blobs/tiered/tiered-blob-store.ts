@@ -78,7 +78,8 @@ export class TieredBlobStore implements BlobStore {
   readonly #cold: BlobStore;
   readonly #reads: ReadThrough;
   readonly #limit: BacklogLimit;
-  readonly #adoptions = new Set<Promise<void>>();
+  /** Copies that are being made of what was just pushed, and of which place. */
+  readonly #adoptions = new Map<Promise<void>, BlobLocation>();
   #free: { readonly bytes: number; readonly at: number } | null = null;
 
   constructor(options: TieredOptions, hot: HotFiles) {
@@ -245,7 +246,7 @@ export class TieredBlobStore implements BlobStore {
 
   async close(): Promise<void> {
     await this.#reads.close();
-    await Promise.all(this.#adoptions);
+    await Promise.all(this.#adoptions.keys());
     await this.#hot.close();
     await this.#cold.close();
   }
@@ -253,7 +254,7 @@ export class TieredBlobStore implements BlobStore {
   /** Resolves when no copy is being made by this process. For tests. */
   async settled(): Promise<void> {
     await this.#reads.settled();
-    await Promise.all(this.#adoptions);
+    await Promise.all(this.#adoptions.keys());
   }
 
   get #isWriteBack(): boolean {
@@ -336,7 +337,7 @@ export class TieredBlobStore implements BlobStore {
       .finally(() => {
         this.#adoptions.delete(tracked);
       });
-    this.#adoptions.add(tracked);
+    this.#adoptions.set(tracked, seal.location);
   }
 
   async #letGo({ uploadId }: Seal): Promise<void> {
@@ -380,6 +381,8 @@ export class TieredBlobStore implements BlobStore {
   }
 
   async #dropHere(location: BlobLocation): Promise<void> {
+    // A copy that is just being made would come after it.
+    for (const [adopting, at] of this.#adoptions) if (at === location) await adopting;
     await this.#hot.backlog.delete(fileOf(location));
     await this.#hot.drop(location);
   }
