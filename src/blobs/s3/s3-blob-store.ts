@@ -83,16 +83,23 @@ export class S3BlobStore implements BlobStore {
     signal: AbortSignal,
   ): Promise<number> {
     this.#wholeObjects.delete(uploadId);
-    return await translating('write to an upload', async () => {
-      if (offset > 0) {
-        const base = await this.staging.baseAt(uploadId, offset);
-        return await this.#write(uploadId, { base, offset, chunks, signal });
-      }
-      // An upload that begins has nothing yet, hardly ever: this is found out while its bytes come.
-      const dropped = this.staging.drop(uploadId);
-      dropped.catch(() => undefined);
-      return await this.#write(uploadId, { base: NOTHING, offset, chunks, signal, dropped });
-    });
+    const source = new WatchedSource(chunks);
+    try {
+      return await translating('write to an upload', async () => {
+        if (offset > 0) {
+          const base = await this.staging.baseAt(uploadId, offset);
+          return await this.#write(uploadId, { base, offset, chunks: source, signal });
+        }
+        // An upload that begins has nothing yet, hardly ever: this is found out while its bytes come.
+        const dropped = this.staging.drop(uploadId);
+        dropped.catch(() => undefined);
+        return await this.#write(uploadId, { base: NOTHING, offset, chunks: source, signal, dropped });
+      });
+    } catch (error) {
+      // What the source throws is told as it is: it is no failure of the service, whatever it looks like.
+      signal.throwIfAborted();
+      throw source.failure === null ? error : source.failure.error;
+    }
   }
 
   async staged(uploadId: UploadId): Promise<StagedUpload | null> {
@@ -336,3 +343,22 @@ function nextCursor(found: readonly { readonly key: string }[], limit: number, b
 }
 
 async function* none(): AsyncGenerator<Uint8Array> {}
+
+/** Remembers what its source threw. */
+class WatchedSource implements AsyncIterable<Uint8Array> {
+  failure: { readonly error: unknown } | null = null;
+  readonly #chunks: AsyncIterable<Uint8Array>;
+
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.#chunks = chunks;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, void> {
+    try {
+      yield* this.#chunks;
+    } catch (error) {
+      this.failure = { error };
+      throw error;
+    }
+  }
+}
