@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import { type Postgres, startPostgres } from '../../../test/harness/postgres.ts';
+import type { BlobLocation } from '../../blobs/blob-store.ts';
 import { runDbCopy } from '../../ctl/db-copy.ts';
 import { runDbMigrate } from '../../ctl/db-migrate.ts';
 import { runDbStatus } from '../../ctl/db-status.ts';
@@ -14,6 +15,7 @@ import {
   DEMO,
   digestFor,
   ensure,
+  LOCATION,
   manifestOf,
   placeLinked,
   put,
@@ -111,6 +113,8 @@ async function fill(store: MetaStore): Promise<void> {
     await tx.access.putLoginFailures({ key: 'k', failures: 1, blockedUntil: 2 }, 3);
     await tx.access.putSetting('a', 'b');
     await tx.leases.take('job', 'me', 60_000);
+    const places = { from: LOCATION, to: 'elsewhere' as BlobLocation };
+    assert.equal(await tx.blobs.move(digestFor('blob'), places, 3), true);
   });
 }
 
