@@ -157,12 +157,15 @@ async function receiveRest(deps: UploadDeps, lease: UploadLease, request: Finish
   try {
     if (closingAs !== digest) throw wrongDigest(digest, closingAs);
     const signal = AbortSignal.any([incoming.signal, lease.signal]);
-    const restaged = await restagePlaced(deps, lease.upload, { digest, signal });
-    return restaged ? { ...asBefore, verified: digest } : asBefore;
+    if (await restagePlaced(deps, lease.upload, { digest, signal })) return { ...asBefore, verified: digest };
+    const staged = await deps.blobs.staged(lease.upload.id);
+    if (staged !== null && staged.sizeBytes >= offsetBytes) return asBefore;
   } catch (error) {
     await giveUp(deps, lease, { ...asBefore, error: toError(error) });
     throw error;
   }
+  // They were lost on the way to the device: the same ones have to come again.
+  return receiveOrGiveUp(deps, lease, incoming);
 }
 
 /** The bytes that a closing request has verified stay what they are. */
