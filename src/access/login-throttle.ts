@@ -78,8 +78,10 @@ export function createLoginThrottle(deps: {
         );
         for (const { key, free } of counters) {
           const failures = (find(rows, key)?.failures ?? 0) + 1;
-          const blockedUntil = now + delayMs(failures - free);
-          await tx.access.putLoginFailures({ key, failures, blockedUntil }, blockedUntil + FAILURES_KEPT_MS);
+          const delay = delayMs(failures - free);
+          // Without a delay nothing is said of a time: it would be in the future of a node whose clock is a moment behind.
+          const blockedUntil = delay === 0 ? 0 : now + delay;
+          await tx.access.putLoginFailures({ key, failures, blockedUntil }, now + delay + FAILURES_KEPT_MS);
         }
       },
       { durable: false },

@@ -77,7 +77,10 @@ describe('nodes that start at the same moment on an empty database', { timeout: 
       connection.close();
     }
     // Six wrong ones in all are slowed, however they were spread.
-    assert.ok(statuses.slice(0, 5).every((status) => status === 401));
+    assert.ok(
+      statuses.slice(0, 5).every((status) => status === 401),
+      statuses.join(' '),
+    );
     assert.ok(statuses.includes(429), statuses.join(' '));
   });
 });
