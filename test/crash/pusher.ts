@@ -24,7 +24,10 @@ export class Pusher {
   #client: V2Client | null = null;
   #names = 0;
 
-  /** With `mayBeAway` a 503 is no answer: what was asked for may have happened or not. */
+  /**
+   * With `mayBeAway` the database dies too: a 503 is no answer (what was asked for may have happened or not), and an upload's
+   * progress, which no 201 spoke of, goes with what the database had not yet written.
+   */
   constructor(repository: string, random: SeededRandom, options: { readonly mayBeAway?: boolean } = {}) {
     this.repository = repository;
     this.random = random;
@@ -153,7 +156,7 @@ export class Pusher {
     let resumed = 0;
     for (const { location, bytes, mayBeGone } of this.#open.values()) {
       const status = await this.send('GET', location, QUIET);
-      if (mayBeGone && status.status === 404) {
+      if ((mayBeGone || this.#mayBeAway) && status.status === 404) {
         this.#open.delete(location);
         continue;
       }

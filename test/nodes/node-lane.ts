@@ -98,7 +98,7 @@ export class NodeLane implements AsyncDisposable {
   }
 
   /** Everything ever acknowledged is there, through every node, and what the kills left goes away. */
-  async checkTheEnd(): Promise<void> {
+  async checkTheEnd(kills: number): Promise<void> {
     await sleep(LAST_WORDS_MILLISECONDS);
     for (const node of this.#nodes) {
       for (const pusher of this.#pushers) {
@@ -109,8 +109,8 @@ export class NodeLane implements AsyncDisposable {
     }
     await Promise.all(this.#pushers.map((pusher) => pusher.resumeUploads()));
     for (const node of this.#nodes) await node?.killGroup();
-    await this.#checkLeftovers();
-    await checkFsck(this.#directory, this.#env);
+    const orphans = await this.#checkLeftovers(kills);
+    await checkFsck(this.#directory, { env: this.#env, orphans });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -163,12 +163,13 @@ export class NodeLane implements AsyncDisposable {
     }
   }
 
-  async #checkLeftovers(): Promise<void> {
+  async #checkLeftovers(kills: number): Promise<number> {
     const { config } = readConfig({ env: this.#env, flags: {}, cwd: this.#directory });
     const meta = await openMetaStore(config, { mode: 'serve' });
     const blobs = await openBlobStore({ metrics: createMetrics({ version: 'test' }) }, config);
     try {
-      await checkLeftoversOf({ meta, blobs });
+      // A kill between the end of an upload's row and its object's leaves the object; so does a database that forgets the row.
+      return await checkLeftoversOf({ meta, blobs }, { orphansMax: kills });
     } finally {
       await blobs.close();
       await meta.close();
