@@ -49,11 +49,6 @@ export class RunningDigests {
     return upload.offsetBytes === 0 ? new RunningDigest(upload.algorithm) : running;
   }
 
-  /** Whether this process received all the bytes that the upload has. */
-  has(upload: Hashed): boolean {
-    return upload.offsetBytes > 0 && this.#of(upload) !== null;
-  }
-
   keep(id: UploadId, running: RunningDigest): void {
     this.#byUpload.delete(id);
     this.#byUpload.set(id, running);

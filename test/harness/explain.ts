@@ -6,14 +6,12 @@ export interface Explained {
   readonly scans: readonly string[];
   /** Of each partitioned table, how many of its parts were looked into. */
   readonly parts: ReadonlyMap<string, number>;
-  readonly milliseconds: number;
 }
 
 interface Plan {
   readonly 'Node Type': string;
   readonly 'Relation Name'?: string;
   readonly 'Actual Loops': number;
-  readonly 'Actual Total Time': number;
   readonly Plans?: readonly Plan[];
 }
 
@@ -41,10 +39,8 @@ export class Explainer {
     const values = parameters as unknown[];
     await this.#client.query('savepoint before');
     const { rows } = await this.#client.query(`explain (analyze, format json) ${sql}`, values);
-    const [top] = rows[0]['QUERY PLAN'] as [
-      { Plan: Plan; 'Execution Time': number; 'Planning Time': number },
-    ];
-    this.explained.push(describe(sql, top));
+    const [{ Plan: plan }] = rows[0]['QUERY PLAN'] as [{ Plan: Plan }];
+    this.explained.push(describe(sql, plan));
     await this.#client.query('rollback to savepoint before');
     const result = await this.#client.query(sql, values);
     return { rows: result.rows, changes: result.rowCount ?? 0, command: result.command };
@@ -56,13 +52,10 @@ export class Explainer {
   }
 }
 
-function describe(
-  sql: string,
-  top: { readonly Plan: Plan; readonly 'Execution Time': number; readonly 'Planning Time': number },
-): Explained {
+function describe(sql: string, top: Plan): Explained {
   const scans: string[] = [];
   const relations = new Set<string>();
-  for (const plan of nodesOf(top.Plan)) {
+  for (const plan of nodesOf(top)) {
     const relation = plan['Relation Name'];
     if (relation === undefined || plan['Actual Loops'] === 0) continue;
     // The part that a row is written into.
@@ -75,7 +68,7 @@ function describe(
     const table = PART.exec(relation)?.[1];
     if (table !== undefined) parts.set(table, (parts.get(table) ?? 0) + 1);
   }
-  return { sql, scans, parts, milliseconds: top['Execution Time'] + top['Planning Time'] };
+  return { sql, scans, parts };
 }
 
 function* nodesOf(plan: Plan): Generator<Plan, void, void> {

@@ -25,7 +25,7 @@ export interface PoolOptions {
 }
 
 export interface Answer {
-  readonly rows: readonly Record<string, unknown>[];
+  readonly rows: Record<string, unknown>[];
   readonly changes: number;
   /** What was done, as the database calls it: `SELECT`, `COMMIT`. */
   readonly command: string;
@@ -66,11 +66,6 @@ export class Pool {
     // database says beside that, an idle one or one in a transaction would end the process.
     this.#pool.on('error', () => {});
     this.#pool.on('connect', (client) => client.on('error', () => {}));
-  }
-
-  /** Connections that are open, and callers that wait for one. */
-  get load(): { readonly open: number; readonly waiting: number } {
-    return { open: this.#pool.totalCount, waiting: this.#pool.waitingCount };
   }
 
   /** One statement that only reads: when its connection breaks it is asked once more, on another. Throws `Unavailable`. */

@@ -16,7 +16,6 @@ interface Prepared {
 export interface Answer {
   readonly rows: Record<string, unknown>[];
   readonly changes: number;
-  readonly lastId: number;
 }
 
 /** One SQLite connection with its prepared statements. Everything here is synchronous. */
@@ -35,10 +34,10 @@ export class Connection {
       const values = parameters as SQLInputValue[];
       if (answersRows) {
         const rows = statement.all(...values) as Record<string, unknown>[];
-        return { rows, changes: rows.length, lastId: 0 };
+        return { rows, changes: rows.length };
       }
-      const { changes, lastInsertRowid } = statement.run(...values);
-      return { rows: [], changes: Number(changes), lastId: Number(lastInsertRowid) };
+      const { changes } = statement.run(...values);
+      return { rows: [], changes: Number(changes) };
     } catch (error) {
       throw fromSqlite(error);
     }
