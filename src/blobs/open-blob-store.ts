@@ -2,7 +2,6 @@ import type { Config } from '../config/config.ts';
 import type { Logger, Metrics } from '../telemetry/telemetry.ts';
 import type { BlobStore } from './blob-store.ts';
 import { measured } from './measured.ts';
-import { MovingBlobStore } from './moving-blob-store.ts';
 
 /** What the memory driver may hold, staged bytes included. */
 const MEMORY_BYTES_MAX = 512 * 1024 * 1024;
@@ -61,6 +60,7 @@ const DRIVERS: Readonly<Record<Config['storage']['backend'], OpenDriver>> = {
 /** Opens the configured store, prepared and measured. Throws `Unavailable` when it cannot be used. */
 export async function openBlobStore(deps: BlobStoreDeps, config: BlobStoreConfig): Promise<BlobStore> {
   if (config.storage.migrateFrom === 'none') return await openTarget(deps, config);
+  const { MovingBlobStore } = await import('./moving-blob-store.ts');
   const { source, target } = await openBothStores(deps, config);
   return new MovingBlobStore(source, target);
 }

@@ -1,4 +1,5 @@
 import type { BlobBody, BlobStore, ByteRange } from '../blobs/blob-store.ts';
+import { once, readWhole } from '../blobs/body-bytes.ts';
 import type { LinkedBlob, MetaStore } from '../meta/meta-store.ts';
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
@@ -94,23 +95,9 @@ async function openMoved(
   return deps.blobs.open(row.location, range, signal, row.digest);
 }
 
-async function readWhole(body: BlobBody): Promise<Uint8Array> {
-  try {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of body.chunks) chunks.push(chunk);
-    return Buffer.concat(chunks);
-  } finally {
-    await body.close();
-  }
-}
-
 function memoryBody(whole: Uint8Array, range: ByteRange | null): BlobBody {
   const bytes = range === null ? whole : whole.subarray(range.start, range.end + 1);
   return { sizeBytes: whole.byteLength, bytes, chunks: once(bytes), close: async () => {} };
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }
 
 function damaged(blob: LinkedBlob, problem: string): Unavailable {

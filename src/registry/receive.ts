@@ -1,4 +1,5 @@
 import type { BlobStore, UploadId } from '../blobs/blob-store.ts';
+import { nothing } from '../blobs/body-bytes.ts';
 import type { Upload } from '../meta/meta-store.ts';
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
@@ -150,8 +151,6 @@ async function resume(
   if (offset === offsetBytes) return { offset, running };
   return { offset, running: offset === 0 ? new RunningDigest(algorithm) : null };
 }
-
-async function* nothing(): AsyncIterable<Uint8Array> {}
 
 async function* metered(
   deps: ReceiveDeps,

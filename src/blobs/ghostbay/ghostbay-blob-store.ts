@@ -10,6 +10,7 @@ import type {
   StoredBlob,
   UploadId,
 } from '../blob-store.ts';
+import { nothing } from '../body-bytes.ts';
 import { Bucket, type BucketOptions } from './bucket.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { encodeHead, garbageOf, type Head, segmentName, segmentNames, sizeOf } from './head.ts';
@@ -212,8 +213,6 @@ class GhostbayBlobStore implements BlobStore {
     return { entries, cursor: hasMore ? (ids.at(-1) ?? null) : null };
   }
 }
-
-async function* nothing(): AsyncIterable<Uint8Array> {}
 
 function described(uploadId: UploadId, head: Head): StoredBlob {
   return {

@@ -14,6 +14,7 @@ import type {
   StoredBlob,
   UploadId,
 } from '../blob-store.ts';
+import { nothing } from '../body-bytes.ts';
 import { isAbsent } from './failures.ts';
 import { Layout, locationOf, uploadAt, uploadOf } from './layout.ts';
 import { ObjectBody } from './object-body.ts';
@@ -142,10 +143,10 @@ export class S3BlobStore implements BlobStore {
     if (blob === null || blob.sizeBytes < sizeBytes) return null;
     if (blob.sizeBytes === sizeBytes) return blob;
     const { signal } = new AbortController();
-    if (sizeBytes === 0) await this.#write(uploadId, { base: NOTHING, offset: 0, chunks: none(), signal });
+    if (sizeBytes === 0) await this.#write(uploadId, { base: NOTHING, offset: 0, chunks: nothing(), signal });
     else {
       const base = await this.staging.baseAt(uploadId, sizeBytes);
-      await this.#write(uploadId, { base, offset: sizeBytes, chunks: none(), signal });
+      await this.#write(uploadId, { base, offset: sizeBytes, chunks: nothing(), signal });
       const state = await this.staging.readState(uploadId);
       if (state !== null) await this.staging.join(uploadId, state);
     }
@@ -341,8 +342,6 @@ function nextCursor(found: readonly { readonly key: string }[], limit: number, b
   const last = found.at(-1);
   return last === undefined || found.length < limit ? null : last.key.slice(below.length);
 }
-
-async function* none(): AsyncGenerator<Uint8Array> {}
 
 /** Remembers what its source threw. */
 class WatchedSource implements AsyncIterable<Uint8Array> {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Digest, digestAlgorithm, makeDigest } from '../../oci/digest.ts';
 import { Unavailable } from '../../std/unavailable.ts';
 import type { BlobBody, BlobLocation, UploadId } from '../blob-store.ts';
-import { once } from './body-bytes.ts';
+import { once } from '../body-bytes.ts';
 import { type HotFiles, hotKey } from './hot-files.ts';
 import { encodeSeal, PieceSums } from './seal.ts';
 

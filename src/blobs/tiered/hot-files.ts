@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { type Digest, digestOf } from '../../oci/digest.ts';
 import type { BlobBody, BlobLocation, BlobStore, UploadId } from '../blob-store.ts';
+import { readWhole } from '../body-bytes.ts';
 import { isAbsent, translating } from '../fs/failures.ts';
 import { DIRECTORY_MODE, FILE_MODE, type FileOperations } from '../fs/file-operations.ts';
 import { openFsBlobStore } from '../fs/fs-blob-store.ts';
@@ -199,13 +200,7 @@ export class HotFiles {
     const range = { start: Math.max(0, totalBytes - wanted.bytes), end: totalBytes - 1 };
     const body = await this[place].open(file, range, new AbortController().signal);
     if (body === null) return null;
-    try {
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of body.chunks) chunks.push(chunk);
-      return Buffer.concat(chunks);
-    } finally {
-      await body.close();
-    }
+    return readWhole(body);
   }
 }
 

@@ -4,6 +4,7 @@ import { digestAlgorithm, makeDigest } from '../../oci/digest.ts';
 import { Unavailable } from '../../std/unavailable.ts';
 import type { Metrics } from '../../telemetry/telemetry.ts';
 import type { BlobLocation, BlobStore, StoredBlob, Upkeep } from '../blob-store.ts';
+import { nothing } from '../body-bytes.ts';
 import { checkedPieces } from './hot-body.ts';
 import type { HotFiles } from './hot-files.ts';
 import type { Seal } from './seal.ts';
@@ -197,5 +198,3 @@ export async function sendBytes(
     retryable: true,
   });
 }
-
-async function* nothing(): AsyncIterable<Uint8Array> {}

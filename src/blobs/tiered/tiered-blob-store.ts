@@ -13,10 +13,10 @@ import type {
   Upkeep,
   UploadId,
 } from '../blob-store.ts';
+import { firstBytes, once } from '../body-bytes.ts';
 import type { FileOperations } from '../fs/file-operations.ts';
 import { listBoth } from '../list-both.ts';
 import { BacklogLimit } from './backlog-limit.ts';
-import { firstBytes, once } from './body-bytes.ts';
 import { CopyEvictor } from './evict-copies.ts';
 import { sealCopy } from './fill.ts';
 import { fileOf, HotFiles, hotKey } from './hot-files.ts';
