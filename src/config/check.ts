@@ -55,22 +55,13 @@ function checkWorkers({ values, settings }: Checked): Problem[] {
   return [problem(settings, 'workers', message, 'use server.workers = 1 or storage.backend = "fs"')];
 }
 
-/** Without tiers they would say nothing. */
-const TIERED_KEYS = [
-  'tieredMode',
-  'tieredCold',
-  'tieredHotPath',
-  'tieredHotSize',
-  'tieredHotAge',
-  'tieredBacklog',
-  'tieredUploads',
-] as const satisfies readonly KeyId[];
+const TIERED_KEYS = keysBelow('tiered.');
 
 function checkTiers({ values, settings }: Checked): Problem[] {
   if (values.backend !== 'tiered') {
-    return TIERED_KEYS.filter((id) => settings.has(id)).map((id) => {
-      const message = `${KEYS[id].path} is set, but storage.backend is "${values.backend}"`;
-      return problem(settings, id, message, 'set storage.backend = "tiered"');
+    return withoutEffect(settings, TIERED_KEYS, {
+      because: `storage.backend is "${values.backend}"`,
+      suggestion: 'set storage.backend = "tiered"',
     });
   }
   const problems: Problem[] = [];
@@ -110,14 +101,19 @@ function checkDatabase({ values, settings }: Checked): Problem[] {
     const message = 'database.backend is "postgres", but database.url is not set';
     return [problem(settings, 'databaseBackend', message, 'set DRIFT_DATABASE_URL')];
   }
-  if (isPostgres) return [];
-  return POSTGRES_KEYS.filter((id) => settings.has(id)).map((id) => {
-    const message = `${KEYS[id].path} is set, but database.backend is "sqlite"`;
-    return problem(settings, id, message, 'set database.backend = "postgres"');
+  if (isPostgres) {
+    return withoutEffect(settings, ['ledger'], {
+      because: 'database.backend is "postgres"',
+      suggestion: 'remove it',
+    });
+  }
+  return withoutEffect(settings, POSTGRES_KEYS, {
+    because: 'database.backend is "sqlite"',
+    suggestion: 'set database.backend = "postgres"',
   });
 }
 
-const S3_KEYS = (Object.keys(KEYS) as KeyId[]).filter((id) => KEYS[id].path.startsWith('s3.'));
+const S3_KEYS = keysBelow('s3.');
 
 function needsBucket(values: KeyValues): boolean {
   return keptIn(values) === 's3' || values.migrateFrom === 's3';
@@ -138,9 +134,9 @@ function checkMigration({ values, settings }: Checked): Problem[] {
 
 function checkS3({ values, settings }: Checked): Problem[] {
   if (!needsBucket(values)) {
-    return S3_KEYS.filter((id) => settings.has(id)).map((id) => {
-      const message = `${KEYS[id].path} is set, but storage.backend is "${values.backend}"`;
-      return problem(settings, id, message, 'set storage.backend = "s3"');
+    return withoutEffect(settings, S3_KEYS, {
+      because: `storage.backend is "${values.backend}"`,
+      suggestion: 'set storage.backend = "s3"',
     });
   }
   const problems: Problem[] = [];
@@ -185,10 +181,11 @@ function checkRedirect({ values, settings }: Checked): Problem[] {
     // Else it is told already, with the other keys of the bucket.
     s3PublicEndpoint: needsBucket(values),
   };
-  return REDIRECT_KEYS.filter((id) => settings.has(id) && (isWrong[id] ?? true)).map((id) => {
-    const message = `${KEYS[id].path} is set, but nobody can be sent to storage.backend "${values.backend}"`;
-    return problem(settings, id, message, 'remove it');
-  });
+  return withoutEffect(
+    settings,
+    REDIRECT_KEYS.filter((id) => isWrong[id] ?? true),
+    { because: `nobody can be sent to storage.backend "${values.backend}"`, suggestion: 'remove it' },
+  );
 }
 
 function checkS3Memory({ values, settings }: Checked): Problem[] {
@@ -198,7 +195,7 @@ function checkS3Memory({ values, settings }: Checked): Problem[] {
   return [problem(settings, set, message, 'make the parts smaller or the memory larger')];
 }
 
-const GHOSTBAY_KEYS = (Object.keys(KEYS) as KeyId[]).filter((id) => KEYS[id].path.startsWith('ghostbay.'));
+const GHOSTBAY_KEYS = keysBelow('ghostbay.');
 /** Those without a default. */
 const GHOSTBAY_NEEDED = [
   'ghostbayEndpoint',
@@ -209,9 +206,9 @@ const GHOSTBAY_NEEDED = [
 
 function checkGhostbay({ values, settings }: Checked): Problem[] {
   if (values.backend !== 'ghostbay') {
-    return GHOSTBAY_KEYS.filter((id) => settings.has(id)).map((id) => {
-      const message = `${KEYS[id].path} is set, but storage.backend is "${values.backend}"`;
-      return problem(settings, id, message, 'set storage.backend = "ghostbay"');
+    return withoutEffect(settings, GHOSTBAY_KEYS, {
+      because: `storage.backend is "${values.backend}"`,
+      suggestion: 'set storage.backend = "ghostbay"',
     });
   }
   return GHOSTBAY_NEEDED.filter((id) => values[id] === null).map((id) => {
@@ -298,6 +295,22 @@ function checkConnections({ values, settings }: Checked): Problem[] {
       null,
     ),
   ];
+}
+
+/** The keys of a table of drift.toml. */
+function keysBelow(table: string): readonly KeyId[] {
+  return (Object.keys(KEYS) as KeyId[]).filter((id) => KEYS[id].path.startsWith(table));
+}
+
+/** Of these keys, those that are set although nothing would listen to them. */
+function withoutEffect(
+  settings: Settings,
+  ids: readonly KeyId[],
+  why: { readonly because: string; readonly suggestion: string },
+): Problem[] {
+  return ids
+    .filter((id) => settings.has(id))
+    .map((id) => problem(settings, id, `${KEYS[id].path} is set, but ${why.because}`, why.suggestion));
 }
 
 function problem(settings: Settings, id: KeyId, message: string, suggestion: string | null): Problem {

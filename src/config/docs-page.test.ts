@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { renderConfigurationPage } from './docs-page.ts';
-import { KEYS, type Key } from './keys.ts';
+import type { Key } from './key.ts';
+import { KEYS } from './keys.ts';
 
 describe('docs/configuration.md', () => {
   it('the page, compared with the table of keys, is up to date', () => {

@@ -1,4 +1,5 @@
-import { KEYS, type Key } from './keys.ts';
+import type { Key } from './key.ts';
+import { KEYS } from './keys.ts';
 import { REFUSED } from './refused.ts';
 
 const INTRODUCTION = `# Configuration

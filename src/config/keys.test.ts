@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Config } from './config.ts';
-import { KEYS, type Key, type KeyId } from './keys.ts';
+import type { Key } from './key.ts';
+import { KEYS, type KeyId } from './keys.ts';
 import { problems, read, type Setup, setting } from './try-config.ts';
 
 const ARGON2 = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz';

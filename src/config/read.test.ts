@@ -5,7 +5,8 @@ import { describe, it } from 'node:test';
 import type { Config } from './config.ts';
 import { ConfigError, formatProblems } from './config-error.ts';
 import { describeConfig } from './describe-config.ts';
-import { KEYS, type Key } from './keys.ts';
+import type { Key } from './key.ts';
+import { KEYS } from './keys.ts';
 import { readConfig } from './read.ts';
 import { problems, read, type Setup, setting } from './try-config.ts';
 
@@ -33,6 +34,17 @@ const CONTRADICTIONS: readonly (readonly [name: string, setup: Setup, message: R
     'overlapping addresses',
     { env: { DRIFT_BIND_ADDR: '0.0.0.0:5000', DRIFT_UI_ADDR: '127.0.0.1:5000' } },
     /overlap on port 5000/,
+  ],
+  [
+    'a database file beside PostgreSQL',
+    {
+      env: {
+        DRIFT_DATABASE_BACKEND: 'postgres',
+        DRIFT_DATABASE_URL: 'postgres://drift@db/drift',
+        DRIFT_DATABASE_SQLITE_PATH: '/a',
+      },
+    },
+    /sqlite_path is set, but database\.backend is "postgres"/,
   ],
   [
     'two names that differ',
