@@ -5,6 +5,7 @@ import type { Clock } from '../std/clock.ts';
 import type { Logger, Metrics } from '../telemetry/telemetry.ts';
 import { LedgerNotWritable } from './errors.ts';
 import type { MetaStore } from './meta-store.ts';
+import { openSqliteMetaStore } from './sqlite/sqlite-meta-store.ts';
 
 export interface OpenMetaStoreOptions {
   /** `migrate`: makes and migrates the schema; `serve`: reads and writes one that is ours; `read`: never writes. */
@@ -24,7 +25,10 @@ interface MetaStoreConfig {
     Partial<Pick<Config['secrets'], 'databaseReplicaUrls' | 'databaseListenUrl'>>;
 }
 
-/** The meta store that the configuration names, its driver's code loaded only then. The primary opens it first, with `migrate`. */
+/**
+ * The meta store that the configuration names; PostgreSQL's driver is loaded only then. The primary opens it first, with
+ * `migrate`.
+ */
 export async function openMetaStore(
   config: MetaStoreConfig,
   options: OpenMetaStoreOptions,
@@ -56,6 +60,5 @@ async function openSqlite(file: string, options: OpenMetaStoreOptions): Promise<
       throw new LedgerNotWritable(file, `The directory ${directory} of the ledger cannot be made.`, error);
     }
   }
-  const { openSqliteMetaStore } = await import('./sqlite/sqlite-meta-store.ts');
   return openSqliteMetaStore({ file, ...options });
 }

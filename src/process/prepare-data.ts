@@ -50,8 +50,9 @@ async function inTemporaryDirectory(config: Config, undo: (() => Promise<unknown
 
 /** Directories that no other Drift may serve at the same time. */
 function ownDirectories({ storage, database }: Config): ReadonlySet<string> {
+  const kept = [storage.backend, storage.tiered?.cold, storage.migrateFrom];
   return new Set([
-    storage.root,
+    ...(kept.includes('fs') ? [storage.root] : []),
     ...(storage.tiered === null ? [] : [storage.tiered.hotRoot]),
     ...(database.backend === 'sqlite' ? [dirname(database.file)] : []),
   ]);

@@ -5,7 +5,7 @@ import { ensureFirstAdmin } from '../access/first-admin.ts';
 import type { Config } from '../config/config.ts';
 import { ConfigError, formatProblems } from '../config/config-error.ts';
 import { type ConfigInput, type ResolvedConfig, readConfig } from '../config/read.ts';
-import { openLedgerClock } from '../meta/ledger-clock.ts';
+import { type LedgerClock, openLedgerClock } from '../meta/ledger-clock.ts';
 import { EXIT, type ExitCode } from '../std/exit-codes.ts';
 import { readVersion } from '../std/version.ts';
 import { createTelemetry, type ProcessTelemetry } from '../telemetry/create-telemetry.ts';
@@ -65,8 +65,9 @@ async function runPrimary(
   for (const warning of resolved.warnings) log.warn(warning);
   const people = peopleAtStart(resolved.config);
   const data = await prepareData(resolved.config, telemetry.metrics);
-  const clock = await openLedgerClock(data.meta);
+  let clock: LedgerClock | null = null;
   try {
+    clock = await openLedgerClock(data.meta);
     const admin = await ensureFirstAdmin({ meta: data.meta, clock, configured: isAnyone(people) });
     if (admin !== null) input.stdout.write(firstAdminBox(admin));
     const config = await pinPorts(data.config);
@@ -78,7 +79,7 @@ async function runPrimary(
     await finish(data);
     return code;
   } finally {
-    clock.close();
+    clock?.close();
     await data.close();
   }
 }
@@ -160,8 +161,8 @@ class Primary {
     for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler);
     try {
       void this.#family.start().then((addresses) => {
-        void this.#options.node.start(reachable(addresses));
         this.#options.telemetry.logger('process').info(addresses, 'listening');
+        void this.#options.node.start(reachable(addresses));
         giveBackMemoryOnceSettled();
       });
       return await this.#ended.promise;
