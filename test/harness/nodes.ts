@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MetaStore } from '../../src/meta/meta-store.ts';
 import { openMetaStore } from '../../src/meta/open-meta-store.ts';
-import { basic } from './http-connection.ts';
+import { basic, type HttpConnection } from './http-connection.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { runDrift, type SpawnedDrift, spawnDrift } from './spawn-drift.ts';
 
@@ -90,6 +91,28 @@ async function openLedger(url: string): Promise<MetaStore> {
   } as const;
   const secrets = { databaseUrl: url, databaseListenUrl: null };
   return openMetaStore({ database, secrets }, { mode: 'migrate' });
+}
+
+/** A PATCH that holds the upload and never sends its last bytes; the status is null when its connection breaks. */
+export async function hangingPatch(
+  node: { readonly url: string; readonly connection: HttpConnection },
+  place: string,
+): Promise<{ readonly status: Promise<number | null> }> {
+  const headers = { ...ADMIN_HEADERS, 'Content-Length': '1000' };
+  const call = request(new URL(place, node.url), { method: 'PATCH', headers });
+  const status = new Promise<number | null>((resolve) => {
+    call.on('response', (answer) => {
+      answer.resume();
+      resolve(answer.statusCode ?? null);
+    });
+    call.on('error', () => resolve(null));
+  });
+  call.write(Buffer.alloc(10));
+  await eventually(
+    () => node.connection.ask('/metrics'),
+    ({ text }) => /^drift_uploads_in_flight 1$/m.test(text),
+  );
+  return { status };
 }
 
 /** Looks until `isSo`; an answer that never comes is the test's own time limit. */

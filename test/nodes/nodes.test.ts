@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
-import { request } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { newUploadId } from '../../src/blobs/upload-id.ts';
 import type { RepositoryName } from '../../src/oci/name.ts';
 import { type HttpConnection, openConnection } from '../harness/http-connection.ts';
-import { ADMIN_HEADERS, eventually, type NodesWorld, openNodesWorld } from '../harness/nodes.ts';
+import {
+  ADMIN_HEADERS,
+  eventually,
+  hangingPatch,
+  type NodesWorld,
+  openNodesWorld,
+} from '../harness/nodes.ts';
 import { digestOf } from '../harness/push-image.ts';
 import type { SpawnedDrift } from '../harness/spawn-drift.ts';
 
@@ -56,28 +61,6 @@ describe('three nodes on one PostgreSQL', { timeout: 240_000 }, () => {
     const begun = await at(index).ask(`/v2/${REPOSITORY}/blobs/uploads/`, { method: 'POST', headers });
     assert.equal(begun.status, 202);
     return String(begun.headers.location);
-  }
-
-  /** A PATCH that holds the upload and never sends its last bytes; null when its connection breaks. */
-  async function hangingPatch(
-    index: number,
-    place: string,
-  ): Promise<{ readonly status: Promise<number | null> }> {
-    const url = new URL(place, nodes[index]?.registryUrl);
-    const call = request(url, { method: 'PATCH', headers: { ...headers, 'Content-Length': '1000' } });
-    const status = new Promise<number | null>((resolve) => {
-      call.on('response', (answer) => {
-        answer.resume();
-        resolve(answer.statusCode ?? null);
-      });
-      call.on('error', () => resolve(null));
-    });
-    call.write(Buffer.alloc(10));
-    await eventually(
-      () => at(index).ask('/metrics'),
-      ({ text }) => /^drift_uploads_in_flight 1$/m.test(text),
-    );
-    return { status };
   }
 
   it('node list, asked of any, shows all three with version, schema, clock and address', async () => {
@@ -148,7 +131,7 @@ describe('three nodes on one PostgreSQL', { timeout: 240_000 }, () => {
 
   it('an upload, held by a request on one node, is given up to a request on another', async () => {
     const place = await beginUpload(0);
-    const hanging = await hangingPatch(0, place);
+    const hanging = await hangingPatch({ url: nodes[0]?.registryUrl ?? '', connection: at(0) }, place);
     assert.equal((await at(1).ask(place, { method: 'DELETE', headers })).status, 204);
     assert.equal(await hanging.status, 409);
   });
@@ -180,7 +163,7 @@ describe('three nodes on one PostgreSQL', { timeout: 240_000 }, () => {
 
   it('a node killed by SIGKILL: its upload goes on elsewhere within seconds, and it is shown as gone', async () => {
     const place = await beginUpload(2);
-    const hanging = await hangingPatch(2, place);
+    const hanging = await hangingPatch({ url: nodes[2]?.registryUrl ?? '', connection: at(2) }, place);
     await nodes[2]?.kill();
     const killed = performance.now();
     assert.equal((await at(0).ask(place, { method: 'DELETE', headers })).status, 204);

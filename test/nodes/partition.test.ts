@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
-import { request } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import pg from 'pg';
 import { freePort } from '../harness/free-port.ts';
 import { type Answer, type HttpConnection, openConnection } from '../harness/http-connection.ts';
 import { type NetworkNamespace, openNetworkNamespace } from '../harness/network-namespace.ts';
-import { ADMIN_HEADERS, eventually, type NodesWorld, openNodesWorld } from '../harness/nodes.ts';
+import {
+  ADMIN_HEADERS,
+  eventually,
+  hangingPatch,
+  type NodesWorld,
+  openNodesWorld,
+} from '../harness/nodes.ts';
 import { digestOf } from '../harness/push-image.ts';
 
 const headers = ADMIN_HEADERS;
@@ -99,7 +104,7 @@ describe('three nodes, one of them cut off from the database and the others', { 
   });
 
   it('the cut node serves nothing stale, takes no lease, and lets go what it held', async () => {
-    const held = await hangingPatch();
+    const held = await hangingPatchAtCut();
     networks[CUT]?.cut();
     const digest = await put(0, 'after');
     // From the first moment on: what it says now would be wrong.
@@ -137,27 +142,12 @@ describe('three nodes, one of them cut off from the database and the others', { 
     );
   });
 
-  /** A PATCH to the node that is about to be cut off; it never sends its last bytes. */
-  async function hangingPatch(): Promise<{
+  async function hangingPatchAtCut(): Promise<{
     readonly place: string;
     readonly status: Promise<number | null>;
   }> {
     const begun = await at(CUT).ask('/v2/ghost/demo/blobs/uploads/', { method: 'POST', headers });
     const place = new URL(String(begun.headers.location), urls[CUT]).pathname;
-    const options = { method: 'PATCH', headers: { ...headers, 'Content-Length': '1000' } };
-    const call = request(new URL(place, urls[CUT]), options);
-    const status = new Promise<number | null>((resolve) => {
-      call.on('response', (answer) => {
-        answer.resume();
-        resolve(answer.statusCode ?? null);
-      });
-      call.on('error', () => resolve(null));
-    });
-    call.write(Buffer.alloc(10));
-    await eventually(
-      () => at(CUT).ask('/metrics'),
-      ({ text }) => /^drift_uploads_in_flight 1$/m.test(text),
-    );
-    return { place, status };
+    return { place, ...(await hangingPatch({ url: urls[CUT] ?? '', connection: at(CUT) }, place)) };
   }
 });

@@ -51,7 +51,7 @@ async function ask(url: string, sql: string): Promise<void> {
   await client.end();
 }
 
-async function copy(from: string, to: string, force = false) {
+async function copy(from: string, to: string, { force = false, partitions = PARTITIONS } = {}) {
   const written = { stdout: '', stderr: '' };
   const into = (name: keyof typeof written) => ({
     write: (text: string) => {
@@ -60,7 +60,7 @@ async function copy(from: string, to: string, force = false) {
   });
   const code = await runDbCopy(
     { stdout: into('stdout'), stderr: into('stderr') },
-    { from, to, force, partitions: PARTITIONS },
+    { from, to, force, partitions },
   );
   return { code, ...written };
 }
@@ -145,6 +145,20 @@ test('db copy, from SQLite to PostgreSQL and back, keeps every row and every num
   assert.deepEqual(linesOf(again.stdout), linesOf(there.stdout));
 });
 
+test('db copy, from PostgreSQL to PostgreSQL, is how a ledger gets another number of parts', async () => {
+  const [from, to] = [await postgres.createDatabase(), await postgres.createDatabase()];
+  const source = await openTestStore(from, { partitions: PARTITIONS });
+  await fill(source);
+  await source.close();
+  const copied = await copy(from, to, { partitions: 2 * PARTITIONS });
+  assert.equal(copied.code, EXIT.OK, copied.stderr);
+  await assert.rejects(openTestStore(to, { partitions: PARTITIONS }), /made with \d+ partitions/);
+  const target = await openTestStore(to, { partitions: 2 * PARTITIONS });
+  const found = await target.read.manifests.getByTag(DEMO, tagged('latest'));
+  assert.equal(found?.digest, manifestOf('manifest 1 ☃').digest);
+  await target.close();
+});
+
 test('db copy, of a ledger whose last rows are gone, never gives their numbers again', async () => {
   const source = await newFile('numbers');
   const store = await openSqliteMetaStore({ file: source.file, mode: 'migrate' });
@@ -180,7 +194,7 @@ test('db copy, onto a ledger that holds something, changes nothing unless forced
   const refused = await copy(source.url, url);
   assert.equal(refused.code, EXIT.USAGE);
   assert.match(refused.stderr, /is not empty: there are settings\. With --force/);
-  assert.equal((await copy(source.url, url, true)).code, EXIT.OK);
+  assert.equal((await copy(source.url, url, { force: true })).code, EXIT.OK);
   const after = await openTestStore(url, { mode: 'serve' });
   assert.equal(await after.read.access.setting('mine'), null);
   assert.equal(await after.read.access.setting('a'), 'b');
