@@ -2,12 +2,14 @@ import { isIPv4, isIPv6 } from 'node:net';
 import type { LoginFailures, MetaStore } from '../meta/meta-store.ts';
 import type { Clock } from '../std/clock.ts';
 import { optionalWrite } from './optional-write.ts';
+import { SpareChecks } from './spare-checks.ts';
 import type { Stamps } from './stamps.ts';
 
 /**
  * Slows failed logins down, for all processes alike (the counters are rows). Three counters, because each alone is either
  * easy to go round or locks out the innocent:
- * - the account from this address: guessing one password;
+ * - the account from this address: guessing one password. An account that logged in from there before keeps a few checks
+ *   (`SpareChecks`);
  * - the address: guessing over many accounts. Does not hold back accounts that logged in from there before, so one bad
  *   client behind an address does not stop the others;
  * - the account: guessing from many addresses. Does not hold back addresses that the account logged in from before, so
@@ -31,9 +33,11 @@ const FAILURES_KEPT_MS = 15 * 60_000;
 /** A pair that logged in stays known this long. */
 const KNOWN_KEPT_MS = 30 * 24 * 3_600_000;
 
-interface LoginAttempt {
+export interface LoginAttempt {
   readonly name: string;
   readonly address: string;
+  /** Tells one password for one state of the account from another, and gives nothing of it away. */
+  readonly guess: string;
 }
 
 export interface LoginThrottle {
@@ -50,6 +54,7 @@ export function createLoginThrottle(deps: {
   readonly stamps: Stamps;
 }): LoginThrottle {
   const { meta, clock, stamps } = deps;
+  const spare = new SpareChecks(clock);
 
   async function wait(attempt: LoginAttempt): Promise<number | null> {
     const now = clock.now();
@@ -64,12 +69,14 @@ export function createLoginThrottle(deps: {
       if (known && exemptsKnown) continue;
       until = Math.max(until, find(rows, key)?.blockedUntil ?? 0);
     }
-    return until > now ? Math.ceil((until - now) / 1000) : null;
+    if (until <= now || (known && spare.admit(keys.pair, attempt.guess))) return null;
+    return Math.ceil((until - now) / 1000);
   }
 
   async function failed(attempt: LoginAttempt): Promise<void> {
     const now = clock.now();
-    const { counters } = keysOf(stamps, attempt);
+    const { counters, pair } = keysOf(stamps, attempt);
+    spare.wrong(pair, attempt.guess);
     await meta.transaction(
       async (tx) => {
         const rows = await tx.access.loginFailures(

@@ -126,6 +126,35 @@ test('login, an account under attack, is open to its owner elsewhere and to who 
   assert.equal(await outcome(access, 'dev', 'devpw', OTHER_ADDRESS), 'ok', 'another address');
 });
 
+test('login, a job with an old password beside a right one, does not lock that out of a process that just started', async () => {
+  await using world = await openAccessWorld();
+  const access = await world.open();
+  assert.equal(await outcome(access, 'dev', 'devpw'), 'ok');
+  for (let failure = 0; failure < 8; failure += 1) await outcome(access, 'dev', 'old');
+  const started = await world.open();
+  // Let through once, to see that it is wrong; it costs the right one nothing after that.
+  assert.equal(await outcome(started, 'dev', 'old'), 'UNAUTHORIZED');
+  for (let failure = 0; failure < 20; failure += 1)
+    assert.equal(await outcome(started, 'dev', 'old'), 'TOOMANYREQUESTS');
+  assert.equal(await outcome(started, 'dev', 'devpw'), 'ok');
+  assert.equal(await outcome(started, 'dev', 'devpw', OTHER_ADDRESS), 'ok');
+});
+
+test('login, ever other passwords from where the account is known, has few checks while it is slowed', async () => {
+  await using world = await openAccessWorld();
+  const access = await world.open();
+  assert.equal(await outcome(access, 'dev', 'devpw'), 'ok');
+  const guess = async (from: number, count: number): Promise<string[]> => {
+    const outcomes: string[] = [];
+    for (let n = from; n < from + count; n += 1) outcomes.push(await outcome(access, 'dev', `guess${n}`));
+    return outcomes.map((one) => (one === 'UNAUTHORIZED' ? 'checked' : 'slowed'));
+  };
+  const count = (outcomes: string[]): number => outcomes.filter((one) => one === 'checked').length;
+  assert.equal(count(await guess(0, 100)), 6 + 5, 'the free ones and the spare ones');
+  world.clock.at += 10_000;
+  assert.equal(count(await guess(100, 100)), 1);
+});
+
 test('login, guessing over many accounts, slows the address but not an account known there', async () => {
   await using world = await openAccessWorld();
   const access = await world.open();

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
 import { type NamedPassword, unusableBecause } from './basic.ts';
-import type { LoginThrottle } from './login-throttle.ts';
+import type { LoginAttempt, LoginThrottle } from './login-throttle.ts';
 import type { PasswordChecks } from './password-checks.ts';
 import type { User, UserDirectory } from './user-directory.ts';
 
@@ -51,12 +51,16 @@ export function createPasswordLogins(deps: PasswordLoginDependencies): PasswordL
     const share = JSON.stringify([key, user?.stamp, request.address]);
     const other = running.get(share);
     if (other !== undefined) return other;
-    const own = loginSlowly(user, key, request).finally(() => running.delete(share));
+    const own = loginSlowly(user, key, { ...request, guess: share }).finally(() => running.delete(share));
     running.set(share, own);
     return own;
   }
 
-  async function loginSlowly(user: User | null, key: string, request: LoginRequest): Promise<User | null> {
+  async function loginSlowly(
+    user: User | null,
+    key: string,
+    request: LoginRequest & LoginAttempt,
+  ): Promise<User | null> {
     await refuseWhileSlowed(deps, request);
     const matches = await deps.checks.inTurn(async () => {
       // Others may have found the pair right, or failed too often, while this one waited.
@@ -88,7 +92,7 @@ async function check(
   return matches && user !== null;
 }
 
-async function refuseWhileSlowed(deps: PasswordLoginDependencies, request: LoginRequest): Promise<void> {
+async function refuseWhileSlowed(deps: PasswordLoginDependencies, request: LoginAttempt): Promise<void> {
   const retryAfterSeconds = await deps.throttle.wait(request);
   if (retryAfterSeconds === null) return;
   deps.metrics.login('slowed');
