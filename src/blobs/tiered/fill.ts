@@ -3,6 +3,7 @@ import { type Digest, digestAlgorithm, makeDigest } from '../../oci/digest.ts';
 import { Unavailable } from '../../std/unavailable.ts';
 import type { BlobBody, BlobLocation, UploadId } from '../blob-store.ts';
 import { once } from '../body-bytes.ts';
+import type { FillClaim } from './fill-claims.ts';
 import { type HotFiles, hotKey } from './hot-files.ts';
 import { encodeSeal, PieceSums } from './seal.ts';
 
@@ -14,6 +15,8 @@ export interface FillOrder {
   readonly digest: Digest;
   /** Of the whole blob, from the cold tier. */
   readonly body: BlobBody;
+  /** Tells other processes of the copy; given back when there is nothing to tell any more. */
+  readonly claim: FillClaim;
   readonly signal: AbortSignal;
 }
 
@@ -27,7 +30,7 @@ export class Fill {
   readonly uploadId: UploadId;
   readonly location: BlobLocation;
   readonly sizeBytes: number;
-  /** Resolves when nothing is written any more; true when there is a copy now. */
+  /** Resolves when nothing is written any more and the claim is given back; true when there is a copy now. */
   readonly ended: Promise<boolean>;
   #writtenBytes = 0;
   #state: FillState = 'running';
@@ -37,7 +40,7 @@ export class Fill {
     this.uploadId = order.uploadId;
     this.location = order.location;
     this.sizeBytes = order.body.sizeBytes;
-    this.ended = this.#run(order);
+    this.ended = this.#runClaimed(order);
   }
 
   get state(): FillState {
@@ -51,6 +54,19 @@ export class Fill {
   /** Resolves when there are more bytes, or another state. */
   changed(): Promise<void> {
     return this.#progress.promise;
+  }
+
+  async #runClaimed(order: FillOrder): Promise<boolean> {
+    const { claim } = order;
+    const { uploadId, sizeBytes } = this;
+    // Before there are bytes there is no file to follow.
+    const told = this.changed()
+      .then(() => claim.tell({ uploadId, sizeBytes }))
+      .catch(() => undefined);
+    const isCopied = await this.#run(order);
+    await told;
+    await claim.giveBack();
+    return isCopied;
   }
 
   async #run(order: FillOrder): Promise<boolean> {

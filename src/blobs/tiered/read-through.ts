@@ -189,18 +189,16 @@ export class ReadThrough {
   #start(wanted: Wanted, body: BlobBody, claim: FillClaim): Fill {
     const { hot, metrics } = this.#deps;
     const { location, digest } = wanted;
-    const uploadId = newUploadId();
-    const fill = new Fill({ hot, uploadId, location, digest, body, signal: this.#closing.signal });
-    const told = fill
-      .changed()
-      .then(() => claim.tell({ uploadId, sizeBytes: fill.sizeBytes }))
-      .catch(() => undefined);
-    void fill.ended
-      .then(async (isCopied) => {
-        metrics.tier(isCopied ? 'filled' : 'fill_failed');
-        await told;
-      })
-      .finally(() => claim.giveBack());
+    const fill = new Fill({
+      hot,
+      uploadId: newUploadId(),
+      location,
+      digest,
+      body,
+      claim,
+      signal: this.#closing.signal,
+    });
+    void fill.ended.then((isCopied) => metrics.tier(isCopied ? 'filled' : 'fill_failed'));
     return fill;
   }
 }
