@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
 import type { Config } from '../../src/config/config.ts';
 import { openMetaStore } from '../../src/meta/open-meta-store.ts';
 import { startMinio } from './minio.ts';
@@ -56,18 +58,18 @@ export async function createMigratedStores(
   return { databaseUrl, s3: { ...minio, bucket } };
 }
 
+const SETTINGS = new URL('../../deploy/scale-out.env', import.meta.url);
+
 export type StoreEnvironment = Readonly<Record<string, string>>;
 
-/** What tells a node of the stores. */
+/** The settings that operators get, with stores of here. */
 export function storeEnvironment({ databaseUrl, s3 }: SharedStores): StoreEnvironment {
   return {
-    DRIFT_DATABASE_BACKEND: 'postgres',
+    ...(parseEnv(readFileSync(SETTINGS, 'utf8')) as StoreEnvironment),
     DRIFT_DATABASE_URL: databaseUrl,
-    DRIFT_STORAGE_BACKEND: 's3',
     DRIFT_S3_ENDPOINT: s3.endpoint,
     DRIFT_S3_REGION: s3.region,
     DRIFT_S3_BUCKET: s3.bucket,
-    DRIFT_S3_PATH_STYLE: 'true',
     DRIFT_S3_ACCESS_KEY: s3.accessKey,
     DRIFT_S3_SECRET_KEY: s3.secretKey,
   };
