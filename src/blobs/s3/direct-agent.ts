@@ -2,9 +2,9 @@ import { Agent, type AgentOptions } from 'node:http';
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 
 /** Bytes of one read of a socket: node:http reads 64 KiB at most, which costs five times the processor time. */
-const READ_BYTES = 256 * 1024;
+const READ_BYTES = 1024 * 1024;
 /** Buffers that this process keeps for the next read. */
-const SPARE_BUFFERS_MAX = 32;
+const SPARE_BUFFERS_MAX = 16;
 
 /** Reads that are handed out, or copied, before the next one: all connections read into it. */
 const sharedBuffer = Buffer.allocUnsafeSlow(READ_BYTES);

@@ -6,7 +6,7 @@ import { unavailable } from './failures.ts';
 /** Shorter bodies go the usual way, so that their connection can be used again. */
 const DIRECT_BYTES_MIN = 1024 * 1024;
 /** Reads that wait for the reader. */
-const PIECES_MAX = 4;
+const PIECES_MAX = 2;
 
 /** Where a body's pieces come from. */
 export interface PieceSource {
