@@ -22,6 +22,7 @@ import { UploadReads, uploadFromRow } from '../queries/uploads.ts';
 import type { BlobTable, Database, UploadTable, UserTable } from '../schema.ts';
 import type { Run } from './dialect.ts';
 import { referrersText } from './groups.ts';
+import { SharedAsking } from './shared-asking.ts';
 import { databaseNow } from './surroundings.ts';
 
 /**
@@ -48,7 +49,8 @@ const statements = {
 /** Names whose numbers a process remembers. */
 const repositoriesKnownMax = 100_000;
 
-type One = <Row>(sql: string, ...parameters: readonly unknown[]) => Promise<Row | null>;
+type Parameter = string | number | Uint8Array;
+type One = <Row>(sql: string, ...parameters: readonly Parameter[]) => Promise<Row | null>;
 type BlobRow = Pick<BlobTable, 'size_bytes' | 'location' | 'touched_at'>;
 
 interface ManifestRow {
@@ -60,9 +62,10 @@ interface ManifestRow {
 
 /** The read side with the hot reads as they stand above. */
 export function hotReadGroups(db: Kysely<Database>, run: Run): MetaReads {
-  const one: One = async <Row>(sql: string, ...parameters: readonly unknown[]) => {
-    const { rows } = await run(sql, parameters);
-    return (rows[0] as Row | undefined) ?? null;
+  const asking = new SharedAsking<unknown>();
+  const one: One = async <Row>(sql: string, ...parameters: readonly Parameter[]) => {
+    const row = await asking.ask(keyOf(sql, parameters), async () => (await run(sql, parameters)).rows[0]);
+    return (row as Row | undefined) ?? null;
   };
   const within = new Within(one);
   return {
@@ -72,6 +75,13 @@ export function hotReadGroups(db: Kysely<Database>, run: Run): MetaReads {
     access: new HotAccess(db, one),
     uploads: new HotUploads(db, one),
   };
+}
+
+function keyOf(sql: string, parameters: readonly Parameter[]): string {
+  const texts = parameters.map((each) =>
+    each instanceof Uint8Array ? Buffer.from(each).toString('latin1') : each,
+  );
+  return JSON.stringify([sql, ...texts]);
 }
 
 /** Asks within a repository by its name. */
@@ -84,7 +94,11 @@ class Within {
     this.#one = one;
   }
 
-  async ask<Row>(sql: string, repository: RepositoryName, ...rest: readonly unknown[]): Promise<Row | null> {
+  async ask<Row>(
+    sql: string,
+    repository: RepositoryName,
+    ...rest: readonly Parameter[]
+  ): Promise<Row | null> {
     const known = this.#ids.get(repository);
     if (known !== undefined) {
       const row = await this.#one<Row>(sql, known, ...rest);
