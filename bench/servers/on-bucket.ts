@@ -31,7 +31,7 @@ async function driftOn(service: S3Service, redirects: boolean): Promise<Server> 
   });
 }
 
-async function distributionOn(service: S3Service, redirects: boolean): Promise<Server> {
+export async function distributionOn(service: S3Service, redirects: boolean): Promise<Server> {
   const bucket = await service.createBucket();
   return startDistribution([
     '  s3:',
