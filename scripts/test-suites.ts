@@ -61,7 +61,7 @@ const ONCE: readonly Suite[] = [
     name: 'nodes',
     files: ['test/nodes/*.test.ts'],
     except: ['test/nodes/partition.test.ts', 'test/nodes/kill.test.ts'],
-    needs: ['postgres', 'initdb', 'minio'],
+    needs: ['postgres', 'initdb', 'minio', 'nginx'],
     concurrency: 1,
   },
   {

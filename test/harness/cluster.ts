@@ -31,6 +31,10 @@ export interface Cluster {
   kill(index: number): Promise<void>;
   /** One that was stopped or killed, at the same address, with nothing of what was on its disk. */
   restart(index: number): Promise<void>;
+  /**
+   * As docs/nodes.md has it: out of nginx's list, stopped, started again as the program at this path, back into the list.
+   */
+  upgrade(index: number, program: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -45,11 +49,13 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const stopNodes = () => Promise.all(nodes.map((node) => node.stop()));
   const [port, tlsPort] = [await freePort(), await freePort()];
   const { certificate = null } = options;
-  const serverBlock = adaptConfiguration(places, { port, tlsPort, certificate });
-  const nginx = await startNginx({ serverBlock, host: '127.0.0.1', port }).catch(async (error: unknown) => {
-    await stopNodes();
-    throw error;
-  });
+  const serverBlock = (down?: number) => adaptConfiguration(places, { port, tlsPort, certificate, down });
+  const nginx = await startNginx({ serverBlock: serverBlock(), host: '127.0.0.1', port }).catch(
+    async (error: unknown) => {
+      await stopNodes();
+      throw error;
+    },
+  );
   return {
     url: `http://127.0.0.1:${port}`,
     tlsUrl: certificate === null ? null : `https://127.0.0.1:${tlsPort}`,
@@ -63,6 +69,12 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       // Workers that lost their primary may still hold the ports for a moment.
       while (!(await isPortFree(place.registry)) || !(await isPortFree(place.console)));
       nodes[index] = await startNode(place, env);
+    },
+    upgrade: async (index, program) => {
+      await nginx.reload(serverBlock(index));
+      await nodes[index]?.stop();
+      nodes[index] = await startNode(places[index] as Place, env, program);
+      await nginx.reload(serverBlock());
     },
     stop: async () => {
       await nginx.stop();
@@ -90,18 +102,28 @@ async function startAll(
   throw failed.reason;
 }
 
-function startNode(place: Place, env: Readonly<Record<string, string>>): Promise<SpawnedDrift> {
+function startNode(
+  place: Place,
+  env: Readonly<Record<string, string>>,
+  program?: string,
+): Promise<SpawnedDrift> {
   const addresses = {
     DRIFT_BIND_ADDR: `127.0.0.1:${place.registry}`,
     DRIFT_UI_ADDR: `127.0.0.1:${place.console}`,
   };
-  return spawnDrift({ env: { ...env, ...addresses } });
+  return spawnDrift({ env: { ...env, ...addresses }, ...(program === undefined ? {} : { program }) });
 }
 
 /** The configuration that operators get, with addresses of here and one more to listen at. Each stands in it once. */
 function adaptConfiguration(
   places: readonly Place[],
-  here: { readonly port: number; readonly tlsPort: number; readonly certificate: Certificate | null },
+  here: {
+    readonly port: number;
+    readonly tlsPort: number;
+    readonly certificate: Certificate | null;
+    /** A node that gets nothing. */
+    readonly down: number | undefined;
+  },
 ): string {
   const { port, tlsPort, certificate } = here;
   const tls =
@@ -110,10 +132,13 @@ function adaptConfiguration(
       : `listen 127.0.0.1:${tlsPort} ssl; ssl_certificate ${certificate.certificateFile}; ssl_certificate_key ${certificate.keyFile};`;
   const changes: readonly (readonly [string, string])[] = [
     ['listen 80;', `listen 127.0.0.1:${port}; ${tls}`],
-    ...places.flatMap(({ registry, console }, index) => [
-      [`server drift-${index + 1}:5000;`, `server 127.0.0.1:${registry};`] as const,
-      [`server drift-${index + 1}:5001;`, `server 127.0.0.1:${console};`] as const,
-    ]),
+    ...places.flatMap(({ registry, console }, index) => {
+      const down = index === here.down ? ' down' : '';
+      return [
+        [`server drift-${index + 1}:5000;`, `server 127.0.0.1:${registry}${down};`] as const,
+        [`server drift-${index + 1}:5001;`, `server 127.0.0.1:${console}${down};`] as const,
+      ];
+    }),
   ];
   let text = readFileSync(CONFIGURATION, 'utf8');
   for (const [from, to] of changes) {

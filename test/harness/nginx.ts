@@ -4,9 +4,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { requireTool } from '../../scripts/tools.ts';
 
 export interface Nginx {
+  /** Another `server` block from now on; resolves when no process goes by the old one any more. */
+  reload(serverBlock: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -22,9 +25,8 @@ export async function startNginx(options: {
 }): Promise<Nginx> {
   const directory = mkdtempSync(join(tmpdir(), 'drift-nginx-'));
   const file = (name: string) => join(directory, name);
-  writeFileSync(
-    file('nginx.conf'),
-    [
+  const configure = (serverBlock: string): void => {
+    const lines = [
       // Its folder is not readable for the user that Debian's build would take.
       'user root;',
       'daemon off;',
@@ -35,10 +37,12 @@ export async function startNginx(options: {
       'http {',
       '  access_log off;',
       ...TEMPORARY.map((name) => `  ${name}_temp_path ${file(name)};`),
-      options.serverBlock,
+      serverBlock,
       '}',
-    ].join('\n'),
-  );
+    ];
+    writeFileSync(file('nginx.conf'), lines.join('\n'));
+  };
+  configure(options.serverBlock);
   const child = spawn(
     requireTool('nginx'),
     ['-c', file('nginx.conf'), '-p', directory, '-e', file('error.log')],
@@ -52,14 +56,24 @@ export async function startNginx(options: {
     }
     rmSync(directory, { recursive: true, force: true });
   };
+  const reload = async (serverBlock: string): Promise<void> => {
+    const old = childrenOf(child.pid ?? 0);
+    configure(serverBlock);
+    child.kill('SIGHUP');
+    while (childrenOf(child.pid ?? 0).some((pid) => old.includes(pid))) await sleep(20);
+  };
   const deadline = Date.now() + START_MILLISECONDS_MAX;
   while (child.exitCode === null && Date.now() < deadline) {
-    if (await accepts(options.host, options.port)) return { stop };
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    if (await accepts(options.host, options.port)) return { stop, reload };
+    await sleep(50);
   }
   const log = readFileSync(file('error.log'), 'utf8');
   await stop();
   throw new Error(`nginx did not start:\n${log}`);
+}
+
+function childrenOf(pid: number): readonly string[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
 }
 
 function accepts(host: string, port: number): Promise<boolean> {

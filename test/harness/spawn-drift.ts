@@ -16,6 +16,8 @@ export interface SpawnOptions {
   readonly within?: readonly string[];
   /** Data of an earlier run; it is then kept. */
   readonly dataDirectory?: string;
+  /** Another version's `bin/drift.js`. */
+  readonly program?: string;
 }
 
 export interface LogLine extends Readonly<Record<string, unknown>> {
@@ -57,6 +59,7 @@ export async function spawnDrift(options: SpawnOptions = {}): Promise<SpawnedDri
     dataDirectory,
     env: options.env ?? {},
     within: options.within ?? [],
+    ...(options.program === undefined ? {} : { program: options.program }),
   });
   const output = new Output(child);
   const removeData = (): void => {
@@ -122,14 +125,16 @@ function startProgram(
     readonly dataDirectory: string;
     readonly env: Readonly<Record<string, string>>;
     readonly within?: readonly string[];
+    readonly program?: string;
   },
 ): ChildProcess {
   const own = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('DRIFT_') && name !== 'RUST_LOG' && name !== 'NODE_TEST_CONTEXT',
   );
   const [command = process.execPath, ...before] = options.within ?? [];
-  const program = [...(before.length === 0 ? [] : [...before, process.execPath]), PROGRAM, ...args];
-  return spawn(command, program, {
+  const { program = PROGRAM } = options;
+  const all = [...(before.length === 0 ? [] : [...before, process.execPath]), program, ...args];
+  return spawn(command, all, {
     cwd: options.dataDirectory,
     env: {
       ...Object.fromEntries(own),
