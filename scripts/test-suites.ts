@@ -53,7 +53,15 @@ const ONCE: readonly Suite[] = [
   {
     name: 's3',
     files: ['test/s3/*.test.ts'],
+    except: ['test/s3/dialect.test.ts'],
     needs: ['minio', 'crane', 'skopeo', 'curl'],
+    concurrency: 1,
+  },
+  {
+    name: 's3/dialect',
+    files: ['test/s3/dialect.test.ts'],
+    needs: ['minio', 'openssl'],
+    root: true,
     concurrency: 1,
   },
   { name: 'process', files: ['test/process/*.test.ts'], needs: [], concurrency: 1 },

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import type { Service } from './service.ts';
 
-/** An S3 server on loopback. Path style, plain HTTP, the region `us-east-1`. */
+/** An S3 server on loopback. Path style, plain HTTP unless its starter says otherwise, the region `us-east-1`. */
 export interface S3Service extends AsyncDisposable {
-  /** `http://127.0.0.1:PORT`. */
+  /** `http://127.0.0.1:PORT`, or `https`. */
   readonly endpoint: string;
   readonly region: string;
   readonly accessKey: string;
@@ -27,15 +27,21 @@ export const S3_ACCESS_KEY = 'drift-tests';
 export const S3_SECRET_KEY = 'drift-tests-secret';
 
 /** The service, started, as an S3 server at this port. */
-export async function startS3Service(service: Service, port: number): Promise<S3Service> {
+export async function startS3Service(
+  service: Service,
+  port: number,
+  scheme: 'http' | 'https' = 'http',
+): Promise<S3Service> {
   await service.start();
-  const endpoint = `http://127.0.0.1:${port}`;
+  const endpoint = `${scheme}://127.0.0.1:${port}`;
   const openClient: S3Service['openClient'] = (options) =>
     new S3Client({
       endpoint: options?.endpoint ?? endpoint,
       region: S3_REGION,
       forcePathStyle: true,
       credentials: { accessKeyId: S3_ACCESS_KEY, secretAccessKey: S3_SECRET_KEY },
+      // Whom the registry trusts is what tests are about, not whom its observer does.
+      requestHandler: { httpsAgent: { rejectUnauthorized: false } },
     });
   return {
     endpoint,
