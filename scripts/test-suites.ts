@@ -47,7 +47,7 @@ const ONCE: readonly Suite[] = [
       'src/blobs/{s3,ghostbay}/*.test.ts',
       'src/blobs/tiered/tiered-s3.test.ts',
     ],
-    needs: ['postgres', 'initdb', 'pg_basebackup', 'pgbouncer', 'minio', 'versitygw'],
+    needs: ['postgres', 'initdb', 'pg_basebackup', 'pgbouncer', 'minio', 'versitygw', 'openssl'],
     concurrency: 1,
   },
   {

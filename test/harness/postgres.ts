@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -33,6 +33,10 @@ export interface PostgresOptions {
   readonly durable?: boolean;
   /** An existing data directory (of a base backup, say) instead of a new one. */
   readonly directory?: string;
+  /** It then speaks TLS, too. */
+  readonly certificate?: { readonly certificateFile: string; readonly keyFile: string };
+  /** Lines of pg_hba.conf before the one that trusts everybody here. */
+  readonly access?: readonly string[];
 }
 
 /** The server refuses to run as root. */
@@ -72,6 +76,7 @@ class Server implements Postgres {
       'max_connections=300',
       'shared_buffers=128MB',
       ...((options.durable ?? true) ? [] : CARELESS),
+      ...(options.certificate === undefined ? [] : ['ssl=on']),
       ...(options.settings ?? []),
     ];
     this.#service = new Service({
@@ -90,7 +95,20 @@ class Server implements Postgres {
       answers: () => this.#ask('select 1').then(() => true),
     });
     this.directory = options.directory ?? makeCluster(join(this.#service.home, 'data'));
-    if (options.directory !== undefined) handOver(options.directory, SERVER_USER);
+    this.#configure(options);
+    if (this.directory === options.directory || options.certificate !== undefined)
+      handOver(this.directory, SERVER_USER);
+  }
+
+  #configure({ certificate, access = [] }: PostgresOptions): void {
+    if (certificate !== undefined) {
+      const key = join(this.directory, 'server.key');
+      copyFileSync(certificate.certificateFile, join(this.directory, 'server.crt'));
+      copyFileSync(certificate.keyFile, key);
+      chmodSync(key, 0o600);
+    }
+    const file = join(this.directory, 'pg_hba.conf');
+    if (access.length > 0) writeFileSync(file, [...access, readFileSync(file, 'utf8')].join('\n'));
   }
 
   url(database: string): string {

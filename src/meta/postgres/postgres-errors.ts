@@ -4,11 +4,12 @@ import { Unavailable } from '../../std/unavailable.ts';
 const SERIALIZATION_FAILURE = '40001';
 const DEADLOCK_DETECTED = '40P01';
 const UNIQUE_VIOLATION = '23505';
+const REFUSED = '28';
 /** The database itself says that it cannot now, and why. Classes (two characters) and single codes. */
 const SENTENCES: ReadonlyMap<string, string> = new Map([
   ['08', 'the connection to the database broke'],
   ['25006', 'the database is read-only: it is a standby, or about to become one'],
-  ['28', 'the database refuses this user'],
+  [REFUSED, 'the database refuses this user'],
   ['3D000', 'there is no such database'],
   ['53300', 'the database has no connection left'],
   ['53', 'the database lacks resources'],
@@ -19,7 +20,7 @@ const SENTENCES: ReadonlyMap<string, string> = new Map([
   ['XX', 'the database is damaged: check its log'],
 ]);
 const FULL = '53100';
-const FINAL = new Set(['28', '3D000', 'XX']);
+const FINAL = new Set([REFUSED, '3D000', 'XX']);
 /** What node says of a socket, and pg of a connection. */
 const LOST_CODES = new Set([
   'ECONNREFUSED',
@@ -33,6 +34,9 @@ const LOST_CODES = new Set([
   'EAI_AGAIN',
   'ENOENT',
 ]);
+/** Of node's TLS, and pg's for a server that speaks none. */
+const UNTRUSTED = /^(CERT_|ERR_TLS_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_)/;
+const NO_TLS = /does not support SSL connections/;
 const TOO_LATE = /^(Query read timeout|timeout exceeded when trying to connect)/;
 const LOST_MESSAGES =
   /^(Connection terminated|timeout e|Query read timeout|Client has encountered|Client was closed)/;
@@ -40,6 +44,10 @@ const LOST_MESSAGES =
 function codeOf(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : null;
   return typeof code === 'string' ? code : '';
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : '';
 }
 
 /** Nothing came of the transaction, and run once more it may well end. */
@@ -71,7 +79,14 @@ export function fromPostgres(error: unknown): unknown {
   if (full) return unavailable('the disk of the database is full', error, { retryable: true, full });
   for (const known of [code, code.slice(0, 2)]) {
     const sentence = SENTENCES.get(known);
-    if (sentence !== undefined) return unavailable(sentence, error, { retryable: !FINAL.has(known) });
+    if (sentence === undefined) continue;
+    // The database says more than that to whoever may read this: the host, the user and whether TLS was on.
+    const reason = known === REFUSED ? `${sentence}: ${reasonOf(error)}` : sentence;
+    return unavailable(reason, error, { retryable: !FINAL.has(known) });
+  }
+  if (UNTRUSTED.test(code) || NO_TLS.test(reasonOf(error))) {
+    const sentence = `TLS with the database does not come about: ${reasonOf(error)}`;
+    return unavailable(sentence, error, { retryable: false });
   }
   if (isWorthAnotherRun(error)) return unavailable('the ledger is busy', error, { retryable: true });
   if (!isConnectionLost(error)) return error;
