@@ -53,8 +53,15 @@ const ONCE: readonly Suite[] = [
   {
     name: 's3',
     files: ['test/s3/*.test.ts'],
-    except: ['test/s3/dialect.test.ts'],
+    except: ['test/s3/dialect.test.ts', 'test/s3/redirect-engines.test.ts'],
     needs: ['minio', 'crane', 'skopeo', 'curl'],
+    concurrency: 1,
+  },
+  {
+    name: 's3/redirect-engines',
+    files: ['test/s3/redirect-engines.test.ts'],
+    needs: ['minio', 'dockerd', 'docker', 'podman', 'containerd', 'ctr'],
+    root: true,
     concurrency: 1,
   },
   {
