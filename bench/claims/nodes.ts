@@ -3,64 +3,84 @@ import { alternate, atLeast, atMost, type Claim, type Numbers, numberOf } from '
 import { MANIFEST_TYPE, makeImage, Pusher } from '../push.ts';
 import { pushManyImages } from '../push-load.ts';
 import { distributionOn } from '../servers/on-bucket.ts';
-import { stopAll, withStack } from '../servers/on-postgres.ts';
-import type { Server } from '../servers/server.ts';
+import { withStack } from '../servers/on-postgres.ts';
+import { type Server, withServers } from '../servers/server.ts';
 
 const REPOSITORY = 'bench/app';
 /** Connections or clients, over all nodes: as many for one as for three. */
 const CLIENTS = 30;
+/** More than there are connections: hardly two of them ask for the same at once. */
+const TAGS = 256;
 
-export const stackManifestGet: Claim = {
-  name: 'stack-manifest-get',
-  title:
-    'GET of a manifest by tag, 32 connections: Drift on PostgreSQL and MinIO, distribution on the same MinIO',
-  run: ({ rounds, seconds }) =>
-    withStack(async ({ service, nodes }) => {
-      const servers = [...(await nodes(['Drift'], { workers: 2 }))];
-      try {
-        servers.push(await distributionOn(service, false));
-        for (const server of servers) await pushOne(server);
-        const numbers = await alternate(servers, rounds, (server) => getManifest(server, 32, seconds));
-        const rate = (name: string) => numberOf(numbers, name, 'requests/s');
-        return {
-          numbers,
-          targets: [atLeast('requests/s to distribution 3', rate('Drift') / rate('distribution 3'), 5)],
-        };
-      } finally {
-        await stopAll(servers);
-      }
-    }),
-};
+export const stackManifestGet = manifestClaim(
+  'stack-manifest-get',
+  'GET of one manifest by tag, 32 connections',
+  1,
+);
+export const stackManifestsGet = manifestClaim(
+  'stack-manifests-get',
+  `GET of ${TAGS} manifests by tag in turn, 32 connections`,
+  TAGS,
+);
+
+function manifestClaim(name: string, title: string, tags: number): Claim {
+  return {
+    name,
+    title: `${title}: Drift on PostgreSQL and MinIO, distribution on the same MinIO`,
+    run: ({ rounds, seconds }) =>
+      withStack(async ({ service, nodes }) => {
+        const starts = await nodes(1, { name: 'Drift', workers: 2 });
+        return withServers([...starts, () => distributionOn(service, false)], async (servers) => {
+          for (const server of servers) await pushTags(server, tags);
+          const numbers = await alternate(servers, rounds, (server) =>
+            getManifests(server, { tags, connections: 32, seconds }),
+          );
+          const rate = (server: string) => numberOf(numbers, server, 'requests/s');
+          return {
+            numbers,
+            targets: [atLeast('requests/s to distribution 3', rate('Drift') / rate('distribution 3'), 5)],
+          };
+        });
+      }),
+  };
+}
 
 export const nodesCpu: Claim = {
   name: 'nodes-cpu',
-  title: `CPU of one node (three workers) and of three (a worker each) on PostgreSQL and MinIO, ${CLIENTS} clients in all`,
+  title: `CPU of three nodes of a worker each, and of one of one worker and of three, on PostgreSQL and MinIO, ${CLIENTS} clients in all`,
   run: ({ rounds, seconds }) =>
     withStack(async (stack) => {
-      const one = await stack.nodes(['1'], { workers: 3 });
-      let three: readonly Server[] = [];
-      try {
-        three = await stack.nodes(['1', '2', '3'], { workers: 1 });
+      const starts = [
+        ...(await stack.nodes(1, { name: 'one worker', workers: 1 })),
+        ...(await stack.nodes(1, { name: 'three workers', workers: 3 })),
+        ...(await stack.nodes(3, { name: 'one of three', workers: 1 })),
+      ];
+      return withServers(starts, async (servers) => {
         const subjects = [
-          { name: 'one node', nodes: one },
-          { name: 'three nodes', nodes: three },
+          { name: 'one node, one worker', nodes: servers.slice(0, 1) },
+          { name: 'one node, three workers', nodes: servers.slice(1, 2) },
+          { name: 'three nodes', nodes: servers.slice(2) },
         ];
-        for (const { nodes } of subjects) await pushOne(nodes[0] as Server);
+        for (const { nodes } of subjects) await pushTags(nodes[0] as Server, 1);
         const numbers = await alternate(subjects, rounds, ({ nodes }, round) =>
           loadAll(nodes, { seconds, round }),
         );
-        const ratio = (name: string) =>
-          numberOf(numbers, 'three nodes', name) / numberOf(numbers, 'one node', name);
+        const target = (what: string, cost: string, to: string) =>
+          atMost(
+            `CPU of ${what}, three nodes to ${to}`,
+            numberOf(numbers, 'three nodes', cost) / numberOf(numbers, to, cost),
+            1.1,
+          );
         return {
           numbers,
-          targets: [
-            atMost('CPU of a manifest GET, three nodes to one', ratio('CPU µs/request'), 1.1),
-            atMost('CPU of an image pushed, three nodes to one', ratio('CPU ms/image'), 1.1),
-          ],
+          targets: subjects
+            .slice(0, 2)
+            .flatMap(({ name }) => [
+              target('a manifest GET', 'CPU µs/request', name),
+              target('an image pushed', 'CPU ms/image', name),
+            ]),
         };
-      } finally {
-        await stopAll([...one, ...three]);
-      }
+      });
     }),
 };
 
@@ -70,7 +90,9 @@ async function loadAll(
   { seconds, round }: { readonly seconds: number; readonly round: number },
 ): Promise<Numbers> {
   const clients = CLIENTS / nodes.length;
-  const gets = await Promise.all(nodes.map((node) => getManifest(node, clients, seconds)));
+  const gets = await Promise.all(
+    nodes.map((node) => getManifests(node, { tags: 1, connections: clients, seconds })),
+  );
   const pushes = await Promise.all(
     nodes.map((node, index) =>
       // A round for each node: what one pushes is new to the others.
@@ -90,14 +112,21 @@ function together(all: readonly Numbers[], rate: string, cost: string): Numbers 
   return { [rate]: done, [cost]: spent / done };
 }
 
-async function pushOne(server: Server): Promise<void> {
+/** An image for each tag. */
+async function pushTags(server: Server, tags: number): Promise<void> {
   const pusher = new Pusher(server, await server.authorize([REPOSITORY]));
-  await pusher.pushImage(REPOSITORY, 'latest', makeImage(3, 1024));
+  for (let tag = 0; tag < tags; tag += 1) await pusher.pushImage(REPOSITORY, `t${tag}`, makeImage(3, 1024));
   pusher.close();
 }
 
-async function getManifest(server: Server, connections: number, seconds: number): Promise<Numbers> {
+async function getManifests(
+  server: Server,
+  { tags, ...load }: { readonly tags: number; readonly connections: number; readonly seconds: number },
+): Promise<Numbers> {
   const headers = { ...(await server.authorize([REPOSITORY])), accept: MANIFEST_TYPE };
-  const path = `/v2/${REPOSITORY}/manifests/latest`;
-  return getManyTimes(server, { path, headers, connections, seconds });
+  const [path = '', ...thenPaths] = Array.from(
+    { length: tags },
+    (_, tag) => `/v2/${REPOSITORY}/manifests/t${tag}`,
+  );
+  return getManyTimes(server, { ...load, path, thenPaths, headers });
 }

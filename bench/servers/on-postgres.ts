@@ -8,11 +8,11 @@ import type { Server } from './server.ts';
 /** What nodes share: a PostgreSQL that waits for its disk, as a real one does, and a MinIO. */
 export interface Stack {
   readonly service: S3Service;
-  /** A node for each name, all on one new database and one new bucket. */
+  /** Starts of as many nodes, all on one new database and one new bucket. */
   readonly nodes: (
-    names: readonly string[],
-    options: { readonly workers: number },
-  ) => Promise<readonly Server[]>;
+    count: number,
+    options: { readonly name: string; readonly workers: number },
+  ) => Promise<readonly (() => Promise<Server>)[]>;
 }
 
 export async function withStack<T>(use: (stack: Stack) => Promise<T>): Promise<T> {
@@ -20,24 +20,11 @@ export async function withStack<T>(use: (stack: Stack) => Promise<T>): Promise<T
   await using service = await startMinio();
   return await use({
     service,
-    nodes: async (names, { workers }) => {
+    nodes: async (count, options) => {
+      const databaseUrl = await postgres.createDatabase();
       const bucket = await service.createBucket();
-      const env = storeEnvironment({
-        databaseUrl: await postgres.createDatabase(),
-        s3: { ...service, bucket },
-      });
-      const started: Server[] = [];
-      try {
-        for (const name of names) started.push(await startDrift({ name, workers, env }));
-      } catch (error) {
-        await stopAll(started);
-        throw error;
-      }
-      return started;
+      const env = storeEnvironment({ databaseUrl, s3: { ...service, bucket } });
+      return Array.from({ length: count }, () => () => startDrift({ ...options, env }));
     },
   });
-}
-
-export async function stopAll(servers: readonly Server[]): Promise<void> {
-  for (const server of servers) await server.stop();
 }
