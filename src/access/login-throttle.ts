@@ -36,7 +36,7 @@ const KNOWN_KEPT_MS = 30 * 24 * 3_600_000;
 export interface LoginAttempt {
   readonly name: string;
   readonly address: string;
-  /** Tells one password for one state of the account from another, and gives nothing of it away. */
+  /** Tells this password, account as it stands and address from any others, and gives nothing of the password away. */
   readonly guess: string;
 }
 
@@ -75,8 +75,8 @@ export function createLoginThrottle(deps: {
 
   async function failed(attempt: LoginAttempt): Promise<void> {
     const now = clock.now();
-    const { counters, pair } = keysOf(stamps, attempt);
-    spare.wrong(pair, attempt.guess);
+    const { counters } = keysOf(stamps, attempt);
+    spare.wrong(attempt.guess);
     await meta.transaction(
       async (tx) => {
         const rows = await tx.access.loginFailures(

@@ -4,14 +4,13 @@ import type { Clock } from '../std/clock.ts';
 /** At most so many passwords of one account from one address, and one more each time this has passed. */
 const CHECKS_MAX = 5;
 const CHECK_EVERY_MS = 10_000;
-const GUESSES_KEPT_PER_PAIR = 50;
+/** What a process remembers. */
 const PAIRS_MAX = 10_000;
+const GUESSES_MAX = 20_000;
 
-interface Pair {
+interface Allowance {
   left: number;
   filledAt: number;
-  /** What was let through by its fingerprint, and whether it turned out wrong. */
-  readonly guesses: LRUCache<string, 'open' | 'wrong'>;
 }
 
 /**
@@ -21,44 +20,37 @@ interface Pair {
  * guessing, and the few checks are all that it gains. Per process.
  */
 export class SpareChecks {
-  readonly #pairs = new LRUCache<string, Pair>({ max: PAIRS_MAX });
+  readonly #allowances = new LRUCache<string, Allowance>({ max: PAIRS_MAX });
+  /** What was let through, and whether it turned out wrong. */
+  readonly #guesses = new LRUCache<string, 'open' | 'wrong'>({ max: GUESSES_MAX });
   readonly #clock: Clock;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Whether this guess may be checked. Stays so until it is known to be wrong. */
-  admit(key: string, guess: string): boolean {
-    const pair = this.#pair(key);
-    const known = pair.guesses.get(guess);
+  /** Whether this guess at the account and address of `pair` may be checked. Stays so until it is known to be wrong. */
+  admit(pair: string, guess: string): boolean {
+    const known = this.#guesses.get(guess);
     if (known !== undefined) return known === 'open';
-    if (pair.left < 1) return false;
-    pair.left -= 1;
-    pair.guesses.set(guess, 'open');
+    const allowance = this.#allowance(pair);
+    if (allowance.left < 1) return false;
+    allowance.left -= 1;
+    this.#guesses.set(guess, 'open');
     return true;
   }
 
   /** Notes what a check of this process found. */
-  wrong(key: string, guess: string): void {
-    this.#pair(key).guesses.set(guess, 'wrong');
+  wrong(guess: string): void {
+    this.#guesses.set(guess, 'wrong');
   }
 
-  #pair(key: string): Pair {
+  #allowance(pair: string): Allowance {
     const now = this.#clock.now();
-    const pair = this.#pairs.get(key);
-    if (pair === undefined) {
-      const fresh: Pair = {
-        left: CHECKS_MAX,
-        filledAt: now,
-        guesses: new LRUCache({ max: GUESSES_KEPT_PER_PAIR }),
-      };
-      this.#pairs.set(key, fresh);
-      return fresh;
-    }
-    const more = Math.max(0, Math.floor((now - pair.filledAt) / CHECK_EVERY_MS));
-    pair.left = Math.min(CHECKS_MAX, pair.left + more);
-    pair.filledAt += more * CHECK_EVERY_MS;
-    return pair;
+    const { left, filledAt } = this.#allowances.get(pair) ?? { left: CHECKS_MAX, filledAt: now };
+    const more = Math.max(0, Math.floor((now - filledAt) / CHECK_EVERY_MS));
+    const filled = { left: Math.min(CHECKS_MAX, left + more), filledAt: filledAt + more * CHECK_EVERY_MS };
+    this.#allowances.set(pair, filled);
+    return filled;
   }
 }
