@@ -106,10 +106,13 @@ export async function removeLeftBehind(
   for (const left of await deps.meta.read.blobs.leftBehind(request.limit)) {
     if (left.movedAt > request.before) return { removed, next: left };
     // A run that another one has taken over from must not delete what that one is just moving back.
-    const row = await deps.meta.transaction(async (tx) => {
-      await deps.fence(tx);
-      return tx.blobs.find(left.digest);
-    });
+    const row = await deps.meta.transaction(
+      async (tx) => {
+        await deps.fence(tx);
+        return tx.blobs.find(left.digest);
+      },
+      { durable: false },
+    );
     // An earlier move, the other way round, may have left something behind in what is the target now.
     const store = [deps.source, deps.target].find((each) => each.owns(left.location));
     if (row?.location !== left.location) await store?.delete(left.location);
