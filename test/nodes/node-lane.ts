@@ -14,6 +14,7 @@ import { SeededRandom } from '../crash/seeded-random.ts';
 import { startMinio } from '../harness/minio.ts';
 import { type Postgres, startPostgres } from '../harness/postgres.ts';
 import type { S3Service } from '../harness/s3-service.ts';
+import { storeEnvironment } from '../harness/stack.ts';
 
 const NODES = 3;
 const PUSHERS = 6;
@@ -46,17 +47,11 @@ export class NodeLane implements AsyncDisposable {
   async start(): Promise<void> {
     this.#postgres = await startPostgres();
     this.#minio = await startMinio();
+    const databaseUrl = await this.#postgres.createDatabase();
+    const bucket = await this.#minio.createBucket();
     this.#env = {
-      DRIFT_DATABASE_BACKEND: 'postgres',
-      DRIFT_DATABASE_URL: await this.#postgres.createDatabase(),
+      ...storeEnvironment({ databaseUrl, s3: { ...this.#minio, bucket } }),
       DRIFT_DATABASE_PARTITIONS: '4',
-      DRIFT_STORAGE_BACKEND: 's3',
-      DRIFT_S3_ENDPOINT: this.#minio.endpoint,
-      DRIFT_S3_REGION: this.#minio.region,
-      DRIFT_S3_BUCKET: await this.#minio.createBucket(),
-      DRIFT_S3_ACCESS_KEY: this.#minio.accessKey,
-      DRIFT_S3_SECRET_KEY: this.#minio.secretKey,
-      DRIFT_S3_PATH_STYLE: 'true',
     };
     await Promise.all(this.#nodes.map((_, at) => this.#startNode(at)));
   }

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buffer } from 'node:stream/consumers';
 import { it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { schemaVersion } from '../../src/meta/migrations/index.ts';
 import { type Cluster, startCluster } from '../harness/cluster.ts';
+import { basic, openConnection } from '../harness/http-connection.ts';
+import { ADMIN, type ListedNode } from '../harness/nodes.ts';
 import { digestOf } from '../harness/push-image.ts';
 import { runDrift } from '../harness/spawn-drift.ts';
 import { storeEnvironment } from '../harness/stack.ts';
@@ -18,12 +18,11 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CLIENTS = 6;
 const LAYER_BYTES = 200_000;
 const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
-const USER = 'admin:correct-horse-battery';
-const AUTHORIZATION = `Basic ${Buffer.from(USER).toString('base64')}`;
+const HEADERS = basic(ADMIN.name, ADMIN.password);
 
 it('nodes replaced one by one by a version with another schema, under pushes and pulls: no request fails', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'drift-upgrade-'));
-  const cluster = await startCluster({ env: { DRIFT_USERS: USER } });
+  const cluster = await startCluster({ env: { DRIFT_USERS: `${ADMIN.name}:${ADMIN.password}` } });
   try {
     const program = nextVersion(directory);
     const load = startLoad(cluster.url);
@@ -89,7 +88,7 @@ async function schemaVersions(cluster: Cluster, directory: string): Promise<read
     env: { ...storeEnvironment(cluster.stores) },
   });
   assert.equal(code, 0, stderr);
-  const nodes = JSON.parse(stdout) as readonly { readonly schemaVersion: number }[];
+  const nodes = JSON.parse(stdout) as readonly ListedNode[];
   return nodes.map((node) => node.schemaVersion).toSorted((a, b) => a - b);
 }
 
@@ -196,23 +195,20 @@ interface Question {
 }
 
 /** On a connection of its own, and never again when it fails: a client that tries again would hide what is looked for. */
-function ask(
+async function ask(
   url: string | URL,
   { method, expected, body, type = 'application/octet-stream' }: Question,
 ): Promise<{ readonly location: string; readonly body: Buffer }> {
-  return new Promise((resolve, reject) => {
-    const headers = {
-      authorization: AUTHORIZATION,
-      accept: MANIFEST_TYPE,
-      ...(body === undefined ? {} : { 'content-type': type, 'content-length': body.byteLength }),
-    };
-    const asking = request(url, { method, headers, agent: false }, (answer) => {
-      buffer(answer).then((bytes) => {
-        if (answer.statusCode === expected) resolve({ location: answer.headers.location ?? '', body: bytes });
-        else reject(new Error(`${method} ${String(url)}: ${answer.statusCode} ${bytes.toString()}`));
-      }, reject);
+  const connection = openConnection(new URL(url).origin);
+  try {
+    const answer = await connection.ask(String(url), {
+      method,
+      headers: { ...HEADERS, Accept: MANIFEST_TYPE, 'Content-Type': type },
+      ...(body === undefined ? {} : { body }),
     });
-    asking.on('error', reject);
-    asking.end(body);
-  });
+    assert.equal(answer.status, expected, `${method} ${String(url)}: ${answer.text}`);
+    return { location: answer.headers.location ?? '', body: answer.body };
+  } finally {
+    connection.close();
+  }
 }
