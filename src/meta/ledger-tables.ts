@@ -46,6 +46,7 @@ export const KEYS: Readonly<Record<string, readonly string[]>> = {
   moved_blobs: ['location'],
   links: ['repository_id', 'digest'],
   uploads: ['id'],
+  ended_uploads: ['id'],
   review_queue: ['id'],
   outbox: ['id'],
   users: ['name'],

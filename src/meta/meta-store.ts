@@ -2,9 +2,11 @@ import type { BlobLocation, UploadId } from '../blobs/blob-store.ts';
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Tag } from '../oci/reference.ts';
+import type { AccessReads, AccessWrites } from './access-records.ts';
 import type { LeaseWrites, NodeReads, NodeWrites, Notice, Notices } from './coordination.ts';
 import type { BlobState, ReferenceKind, ReviewReason } from './schema.ts';
 
+export type * from './access-records.ts';
 export type * from './coordination.ts';
 
 /**
@@ -372,7 +374,9 @@ export interface UploadReads {
   find(id: UploadId): Promise<Upload | null>;
   /** Uploads whose `expires_at` is at or before `at` and that nobody holds, oldest first. */
   expired(at: number, limit: number): Promise<readonly Upload[]>;
-  /** Of `ids`, those that have a row: the sweep of staged bytes asks. */
+  /** Those that `end` noted before `before`, oldest first. */
+  ended(before: number, limit: number): Promise<readonly UploadId[]>;
+  /** Of `ids`, those that are open, or ended and not yet forgotten: whatever bytes they have are looked after. */
   known(ids: readonly UploadId[]): Promise<ReadonlySet<UploadId>>;
   count(): Promise<number>;
   countOf(principal: string): Promise<number>;
@@ -407,66 +411,14 @@ export interface UploadWrites {
   ): Promise<boolean>;
   /** Notes what it is closed as; false when the lease was lost, or it is being closed as something else. */
   close(id: UploadId, token: string, closing: Closing): Promise<boolean>;
-  /** Tells who waits. False when it was gone, or (with `token`) held by somebody else. */
+  /** It has become a blob. Tells who waits. False when it was gone, or (with `token`) held by somebody else. */
   delete(id: UploadId, token: string | null): Promise<boolean>;
-}
-
-export interface LedgerUser {
-  readonly name: string;
-  readonly passwordHash: string;
-  readonly administrator: boolean;
-  readonly changedAt: number;
-}
-
-export interface RefreshToken {
-  readonly tokenHash: Uint8Array;
-  readonly userName: string;
-  readonly service: string;
-  readonly clientId: string;
-  readonly stamp: string;
-  readonly createdAt: number;
-  readonly usedAt: number;
-  readonly expiresAt: number;
-}
-
-export interface SigningKey {
-  readonly keyId: string;
-  readonly algorithm: string;
-  readonly privateJwk: string;
-  readonly publicJwk: string;
-  readonly createdAt: number;
-  readonly retiredAt: number;
-  readonly expiresAt: number;
-}
-
-export interface LoginFailures {
-  readonly key: string;
-  readonly failures: number;
-  readonly blockedUntil: number;
-}
-
-export interface AccessReads {
-  /** Hot for ledger users: asked on each of their requests. */
-  user(name: string): Promise<LedgerUser | null>;
-  countUsers(): Promise<number>;
-  refreshToken(tokenHash: Uint8Array): Promise<RefreshToken | null>;
-  /** Keys that verify at `at`, newest first. */
-  signingKeys(at: number): Promise<readonly SigningKey[]>;
-  loginFailures(keys: readonly string[], at: number): Promise<readonly LoginFailures[]>;
-  setting(key: string): Promise<string | null>;
-}
-
-export interface AccessWrites {
-  putUser(user: LedgerUser, at: number): Promise<void>;
-  putRefreshToken(token: RefreshToken): Promise<void>;
-  touchRefreshToken(tokenHash: Uint8Array, at: number): Promise<void>;
-  deleteRefreshToken(tokenHash: Uint8Array): Promise<void>;
-  putSigningKey(key: SigningKey): Promise<void>;
-  putLoginFailures(failures: LoginFailures, forgetAt: number): Promise<void>;
-  clearLoginFailures(keys: readonly string[]): Promise<void>;
-  putSetting(key: string, value: string): Promise<void>;
-  /** Drops expired refresh tokens, signing keys and login failures, at most `limit` of each. */
-  expire(at: number, limit: number): Promise<void>;
+  /** As `delete`, for one that becomes no blob: it is noted that its bytes have to go. Who asked withdraws them. */
+  end(id: UploadId, token: string | null, at: number): Promise<boolean>;
+  /** Notes the same of bytes whose upload is long gone. */
+  noteEnded(id: UploadId, at: number): Promise<void>;
+  /** Nothing is left of them, and nothing will be. */
+  forgetEnded(ids: readonly UploadId[]): Promise<void>;
 }
 
 export interface Review {

@@ -18,6 +18,7 @@ export interface Database {
   moved_blobs: MovedBlobTable;
   links: LinkTable;
   uploads: UploadTable;
+  ended_uploads: EndedUploadTable;
   review_queue: ReviewTable;
   outbox: OutboxTable;
   users: UserTable;
@@ -135,6 +136,12 @@ export interface UploadTable {
   lease_wanted: number;
   started_at: number;
   expires_at: number;
+}
+
+/** An upload that became no blob: what it left in the vault, or what comes there late, has nothing else that leads to it. */
+export interface EndedUploadTable {
+  id: string;
+  ended_at: number;
 }
 
 /** What may have become garbage, and when to look. One open row per subject: a repeat only moves `due_at` forward. */

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { forceBlob, stagedCommit } from '../../test/harness/staged-commit.ts';
-import type { BlobLocation, BlobStore } from '../blobs/blob-store.ts';
+import type { BlobLocation, BlobStore, UploadId } from '../blobs/blob-store.ts';
 import { openFsBlobStore } from '../blobs/fs/fs-blob-store.ts';
 import { measured } from '../blobs/measured.ts';
 import { openMemoryBlobStore } from '../blobs/memory/memory-blob-store.ts';
@@ -14,8 +15,9 @@ import { digestOf } from '../oci/digest.ts';
 import { RegistryError } from '../oci/error-codes.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { systemClock } from '../std/clock.ts';
+import { Unavailable } from '../std/unavailable.ts';
 import { commitBlob } from './commit-blob.ts';
-import { expireUploads } from './expire-uploads.ts';
+import { expireUploads, withdrawEnded } from './expire-uploads.ts';
 import { noFence } from './fence.ts';
 
 const repository = 'org/app' as RepositoryName;
@@ -95,6 +97,13 @@ describe('commitBlob, where each upload has a place of its own', () => {
 
   const deps = () => ({ meta, blobs, clock: systemClock, graceSeconds: 60, runId: 'run' });
   const staged = () => stagedCommit({ meta, blobs }, { repository, bytes });
+  const later = (minutes: number) => ({ meta, blobs, clock: { now: () => Date.now() + minutes * 60_000 } });
+  const dying = (): BlobStore => ({
+    ...measured(blobs, { storeOperation: () => {} }),
+    withdraw: () => Promise.reject(new Unavailable('blob store', 'the process died', { retryable: true })),
+  });
+  const forceLate = (uploadId: UploadId) =>
+    blobs.append(uploadId, 0, Readable.from([bytes]), new AbortController().signal);
   const locations = async () => (await blobs.list(null, 10)).entries.map((entry) => entry.location);
   const standing = async () => (await meta.read.blobs.findLinked(repository, digest))?.location;
 
@@ -127,6 +136,53 @@ describe('commitBlob, where each upload has a place of its own', () => {
       assert.equal(await standing(), blobs.locate(next.uploadId, digest));
       assert.equal((await blobs.stat(blobs.locate(next.uploadId, digest)))?.sizeBytes, bytes.length);
     }
+  });
+
+  it('commitBlob, that dies before it withdraws what is not needed, leaves it to withdrawEnded', async () => {
+    await commitBlob(deps(), await staged());
+    await commitBlob({ ...deps(), blobs: dying() }, await staged());
+    const left = async () => (await blobs.listStaged(null, 10)).entries.length;
+    assert.equal(await left(), 1);
+    assert.equal(await withdrawEnded(later(9), { limit: 10, fence: noFence }), 0);
+    assert.equal(await withdrawEnded(later(11), { limit: 10, fence: noFence }), 1);
+    assert.equal(await left(), 0);
+    assert.deepEqual(await locations(), [await standing()]);
+    assert.deepEqual(await meta.read.uploads.ended(Number.MAX_SAFE_INTEGER, 10), []);
+  });
+
+  it('commitBlob, of a blob that was torn where it stood, leaves the torn one to withdrawEnded', async () => {
+    await commitBlob(deps(), await staged());
+    const torn = await forceBlob(blobs, Buffer.from('torn'), digest);
+    await meta.transaction(async (tx) =>
+      tx.blobs.place({ digest, sizeBytes: bytes.length, location: torn }, (await standing()) ?? null, 1),
+    );
+    await commitBlob(deps(), await staged());
+    assert.ok((await locations()).includes(torn));
+    assert.equal(await withdrawEnded(later(11), { limit: 10, fence: noFence }), 1);
+    assert.ok(!(await locations()).includes(torn));
+    assert.ok((await locations()).includes((await standing()) as BlobLocation));
+  });
+
+  it('withdrawEnded, of an upload whose holder wrote after its end, takes that away, too', async () => {
+    const { uploadId, leaseToken } = await staged();
+    await meta.transaction((tx) => tx.uploads.end(uploadId, leaseToken, Date.now()));
+    await blobs.withdraw(uploadId);
+    await forceLate(uploadId);
+    await withdrawEnded(later(11), { limit: 10, fence: noFence });
+    assert.deepEqual((await blobs.listStaged(null, 10)).entries, []);
+    assert.deepEqual(await locations(), []);
+  });
+
+  it('expireUploads, that dies before it withdraws, leaves the bytes to withdrawEnded', async () => {
+    const commit = await staged();
+    await blobs.commit(commit.uploadId, digest, bytes.length);
+    const progress = { offsetBytes: bytes.length, digestSoFar: digest, hashedInRun: null, expiresAt: 2 };
+    await meta.transaction((tx) => tx.uploads.release(commit.uploadId, commit.leaseToken, progress));
+    const expiring = expireUploads({ ...later(0), blobs: dying() }, { limit: 10, fence: noFence });
+    await assert.rejects(expiring, Unavailable);
+    assert.equal((await locations()).length, 1);
+    assert.equal(await withdrawEnded(later(11), { limit: 10, fence: noFence }), 1);
+    assert.deepEqual(await locations(), []);
   });
 
   it('expireUploads, of an upload whose bytes were committed and never taken notice of, removes them', async () => {

@@ -42,17 +42,16 @@ export async function commitBlob(deps: CommitDeps, commit: Commit): Promise<Comm
   const { uploadId, digest, sizeBytes } = commit;
   const own = deps.blobs.locate(uploadId, digest);
   const present = await claim(deps, commit, own);
-  const isElsewhere = present !== null && present !== own;
+  const elsewhere = present === null || present === own ? null : await deps.blobs.stat(present);
   // Where another upload brought the bytes to a place of its own, they stay there: nobody's reading is disturbed.
-  const isKept = isElsewhere && (await deps.blobs.stat(present))?.sizeBytes === sizeBytes;
+  const isKept = elsewhere !== null && elsewhere.sizeBytes === sizeBytes;
   if (!isKept && (await deps.blobs.commit(uploadId, digest, sizeBytes)) === null) {
     throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   }
-  const location = isKept ? present : own;
-  const replaces = isElsewhere ? present : null;
-  const step = { commit, location, replaces };
+  const location = isKept ? elsewhere.location : own;
+  const step = { commit, own, location, present, torn: isKept ? null : (elsewhere?.uploadId ?? null) };
   const standing = await deps.meta.transaction((tx) => place(deps, { ...step, tx }), { concurrent: true });
-  // It is pushed, whatever becomes of the bytes that are not needed: what stays of them is swept, or told of by fsck.
+  // It is pushed, whatever becomes of the bytes that are not needed: what stays of them is withdrawn later.
   if (standing !== own) await deps.blobs.withdraw(uploadId).catch(() => {});
   return { digest, sizeBytes };
 }
@@ -95,19 +94,24 @@ async function place(
   step: {
     readonly tx: MetaTransaction;
     readonly commit: Commit;
+    readonly own: BlobLocation;
     readonly location: BlobLocation;
-    readonly replaces: BlobLocation | null;
+    /** Where the ledger says that the blob is, and the upload whose bytes there are none of it. */
+    readonly present: BlobLocation | null;
+    readonly torn: UploadId | null;
   },
 ): Promise<BlobLocation> {
-  const { tx, commit, location } = step;
+  const { tx, commit, own, location } = step;
   const now = deps.clock.now();
   const repository = await tx.repositories.ensure(commit.repository, commit.principal, now);
-  const standing = await tx.blobs.place({ ...commit, location }, step.replaces, now);
+  const standing = await tx.blobs.place({ ...commit, location }, step.present, now);
   if (standing === null) throw beingCollected();
   await tx.blobs.link(repository.id, commit.digest, commit.principal, now);
-  if (!(await tx.uploads.delete(commit.uploadId, commit.leaseToken))) {
-    throw takenAway();
-  }
+  const { uploadId, leaseToken } = commit;
+  const ended =
+    standing === own ? tx.uploads.delete(uploadId, leaseToken) : tx.uploads.end(uploadId, leaseToken, now);
+  if (!(await ended)) throw takenAway();
+  if (standing === own && step.torn !== null) await tx.uploads.noteEnded(step.torn, now);
   await tx.queues.review(
     {
       kind: 'link',

@@ -1,4 +1,5 @@
 import type { BlobBody, BlobLocation, BlobStore, UploadId } from '../blobs/blob-store.ts';
+import { ownPlace } from '../blobs/own-place.ts';
 import { newUploadId } from '../blobs/upload-id.ts';
 import type { LeftBehind, MetaStore, StoredBlobRow } from '../meta/meta-store.ts';
 import { type Digest, digestAlgorithm } from '../oci/digest.ts';
@@ -201,8 +202,11 @@ async function copyAndSwitch(
     const to = stored.location;
     const moved = await meta.transaction(async (tx) => {
       await deps.fence(tx);
-      if (!(await tx.uploads.delete(id, null))) throw lost(digest);
-      return tx.blobs.move(digest, { from, to }, clock.now());
+      const now = clock.now();
+      const isMoved = await tx.blobs.move(digest, { from, to }, now);
+      const ended = isMoved ? tx.uploads.delete(id, null) : tx.uploads.end(id, null, now);
+      if (!(await ended)) throw lost(digest);
+      return isMoved;
     });
     if (moved) return 'moved';
     await target.withdraw(id);
@@ -213,7 +217,11 @@ async function copyAndSwitch(
   }
 }
 
-async function beginCopy({ meta, clock }: MoveDeps, id: UploadId, { digest }: StoredBlobRow): Promise<void> {
+async function beginCopy(
+  { meta, target, clock }: MoveDeps,
+  id: UploadId,
+  { digest }: StoredBlobRow,
+): Promise<void> {
   const now = clock.now();
   await meta.transaction(
     (tx) =>
@@ -229,7 +237,7 @@ async function beginCopy({ meta, clock }: MoveDeps, id: UploadId, { digest }: St
         startedAt: now,
         expiresAt: now + copyMillisMax,
       }),
-    { durable: false, concurrent: true },
+    { durable: ownPlace(target, id) !== null, concurrent: true },
   );
 }
 
@@ -253,9 +261,10 @@ async function copy(
 }
 
 /** The transaction may have been committed although its answer was lost: then the row is gone, and the copy is the blob. */
-async function withdraw({ meta, target }: MoveDeps, id: UploadId): Promise<void> {
+async function withdraw({ meta, target, clock }: MoveDeps, id: UploadId): Promise<void> {
   const options = { durable: false, concurrent: true };
-  if (await meta.transaction((tx) => tx.uploads.delete(id, null), options)) await target.withdraw(id);
+  if (await meta.transaction((tx) => tx.uploads.end(id, null, clock.now()), options))
+    await target.withdraw(id);
 }
 
 function lost(digest: Digest): Unavailable {

@@ -1,4 +1,5 @@
 import type { BlobStore, UploadId } from '../blobs/blob-store.ts';
+import { ownPlace } from '../blobs/own-place.ts';
 import { newUploadId } from '../blobs/upload-id.ts';
 import type { MetaStore, MetaTransaction, Upload } from '../meta/meta-store.ts';
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../oci/digest.ts';
@@ -64,19 +65,23 @@ export async function startUpload(
   await deps.space.require(0);
   const id = newUploadId();
   const now = deps.clock.now();
-  await deps.meta.transaction(async (tx) => {
-    await requireRoom(deps, tx, request.principal);
-    await tx.uploads.insert({
-      id,
-      ...request,
-      offsetBytes: 0,
-      digestSoFar: null,
-      hashedInRun: null,
-      closingAs: null,
-      startedAt: now,
-      expiresAt: deps.leases.expiresAt(),
-    });
-  }, LIGHT);
+  await deps.meta.transaction(
+    async (tx) => {
+      await requireRoom(deps, tx, request.principal);
+      await tx.uploads.insert({
+        id,
+        ...request,
+        offsetBytes: 0,
+        digestSoFar: null,
+        hashedInRun: null,
+        closingAs: null,
+        startedAt: now,
+        expiresAt: deps.leases.expiresAt(),
+      });
+      // Nothing but the row leads to bytes at an upload's own place.
+    },
+    { ...LIGHT, durable: ownPlace(deps.blobs, id) !== null },
+  );
   return { id, offsetBytes: 0 };
 }
 
@@ -195,21 +200,15 @@ export async function pushWholeBlob(
   try {
     return await finishUpload(deps, { id, repository, principal }, request);
   } catch (error) {
-    await forget(deps, id).catch(() => {});
+    // What cannot be ended now expires.
+    await end(deps, id, null).catch(() => {});
     throw error;
   }
 }
 
-/** What cannot be forgotten now expires. */
-async function forget(deps: UploadDeps, id: UploadId): Promise<void> {
-  deps.running.forget(id);
-  const ended = await deps.meta.transaction((tx) => tx.uploads.delete(id, null), LIGHT);
-  if (ended) await deps.blobs.withdraw(id);
-}
-
 export async function cancelUpload(deps: UploadDeps, key: UploadKey, signal: AbortSignal): Promise<void> {
   await findOwn(deps, key);
-  await deps.leases.hold(key.id, signal, (lease) => drop(deps, lease));
+  await deps.leases.hold(key.id, signal, (lease) => end(deps, lease.upload.id, lease.token));
 }
 
 async function findOwn(deps: UploadDeps, key: UploadKey): Promise<Upload> {
@@ -233,7 +232,7 @@ async function receiveOrGiveUp(deps: UploadDeps, lease: UploadLease, incoming: I
 async function giveUp(deps: UploadDeps, lease: UploadLease, receipt: Receipt): Promise<void> {
   const code = receipt.error instanceof RegistryError ? receipt.error.code : null;
   const hopeless = code === 'BLOB_TOO_LARGE' || code === 'DIGEST_INVALID' || code === 'BLOB_UPLOAD_UNKNOWN';
-  if (hopeless) await drop(deps, lease);
+  if (hopeless) await end(deps, lease.upload.id, lease.token);
   else await release(deps, lease, receipt);
 }
 
@@ -282,10 +281,10 @@ async function release(deps: UploadDeps, lease: UploadLease, receipt: Receipt): 
   if (!held && receipt.error === null) throw new RegistryError('UPLOAD_BUSY');
 }
 
-async function drop(deps: UploadDeps, lease: UploadLease): Promise<void> {
-  deps.running.forget(lease.upload.id);
-  const { id } = lease.upload;
-  const ours = await deps.meta.transaction((tx) => tx.uploads.delete(id, lease.token), LIGHT);
+/** It becomes no blob. With a token: unless another request holds it by now. */
+async function end(deps: UploadDeps, id: UploadId, token: string | null): Promise<void> {
+  deps.running.forget(id);
+  const ours = await deps.meta.transaction((tx) => tx.uploads.end(id, token, deps.clock.now()), LIGHT);
   if (ours) await deps.blobs.withdraw(id);
 }
 

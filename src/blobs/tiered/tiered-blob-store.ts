@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Digest, digestAlgorithm, digestOf, makeDigest } from '../../oci/digest.ts';
+import { type Digest, digestAlgorithm, makeDigest } from '../../oci/digest.ts';
 import type { Logger, Metrics } from '../../telemetry/telemetry.ts';
 import type {
   BlobBody,
@@ -16,6 +16,7 @@ import type {
 import { firstBytes, once } from '../body-bytes.ts';
 import type { FileOperations } from '../fs/file-operations.ts';
 import { listBoth } from '../list-both.ts';
+import { ownPlace } from '../own-place.ts';
 import { BacklogLimit } from './backlog-limit.ts';
 import { CopyEvictor } from './evict-copies.ts';
 import { sealCopy } from './fill.ts';
@@ -54,11 +55,6 @@ const ADOPTIONS_MAX = 2;
 /** How old an answer of the device may be before it is asked again, in milliseconds. */
 const SPACE_AGE_MILLISECONDS_MAX = 1_000;
 const neverAborted = new AbortController().signal;
-/** Of two digests, to ask whether a digest decides where an upload stands. */
-const [ONE_DIGEST, OTHER_DIGEST] = ['one', 'other'].map((text) => digestOf('sha256', Buffer.from(text))) as [
-  Digest,
-  Digest,
-];
 
 /** A file system on this machine before another store, which has everything in the end and decides where it stands. */
 export async function openTieredBlobStore(options: TieredOptions): Promise<TieredBlobStore> {
@@ -158,7 +154,7 @@ export class TieredBlobStore implements BlobStore {
     await this.#hot.backlog.discard(uploadId);
     await this.#hot.copies.discard(uploadId).catch(() => undefined);
     if (isHere) return;
-    const own = this.#ownPlace(uploadId);
+    const own = ownPlace(this.#cold, uploadId);
     if (own !== null) await this.#dropHere(own);
     await this.#cold.withdraw(uploadId);
   }
@@ -189,7 +185,8 @@ export class TieredBlobStore implements BlobStore {
   async stat(location: BlobLocation): Promise<StoredBlob | null> {
     const seal = await this.#hot.sealIn('backlog', location);
     const stored = seal === null ? null : await this.#hot.backlog.stat(fileOf(location));
-    if (seal !== null && stored !== null) return describeWaiting(seal, stored, this.#ownPlace(seal.uploadId));
+    if (seal !== null && stored !== null)
+      return describeWaiting(seal, stored, ownPlace(this.#cold, seal.uploadId));
     return await this.#cold.stat(location);
   }
 
@@ -291,7 +288,7 @@ export class TieredBlobStore implements BlobStore {
     const stored = await backlog.commit(uploadId, hotKey(location), sizeBytes + encoded.byteLength);
     if (stored === null) return null;
     this.#limit.add(stored.sizeBytes);
-    const own = this.#ownPlace(uploadId);
+    const own = ownPlace(this.#cold, uploadId);
     // Where the place is that of the digest, a copy may be there already; the newer bytes have to win.
     if (own === null) await this.#hot.drop(location);
     await this.#hot.noteChange();
@@ -371,13 +368,7 @@ export class TieredBlobStore implements BlobStore {
 
   async #describeFile(file: StoredBlob): Promise<StoredBlob | null> {
     const seal = await this.#hot.readSeal('backlog', file.location);
-    return seal === null ? null : describeWaiting(seal, file, this.#ownPlace(seal.uploadId));
-  }
-
-  /** Where the upload's bytes stand whatever their digest is; null when the digest decides. */
-  #ownPlace(uploadId: UploadId): BlobLocation | null {
-    const place = this.#cold.locate(uploadId, ONE_DIGEST);
-    return place === this.#cold.locate(uploadId, OTHER_DIGEST) ? place : null;
+    return seal === null ? null : describeWaiting(seal, file, ownPlace(this.#cold, seal.uploadId));
   }
 
   async #dropHere(location: BlobLocation): Promise<void> {

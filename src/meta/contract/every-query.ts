@@ -45,6 +45,7 @@ export async function everyRead(read: MetaReads, repository: Repository): Promis
   await read.blobs.scanLinks({ repositoryId: id, repository: name, digest: DIGEST, blobState: null }, 9);
   await read.uploads.find(UPLOAD);
   await read.uploads.expired(1, 9);
+  await read.uploads.ended(1, 9);
   await read.uploads.known([UPLOAD, 'b' as UploadId]);
   await read.uploads.count();
   await read.access.user('a');
@@ -97,6 +98,8 @@ export async function everyWriteThatSearches(
   await write.uploads.release(UPLOAD, 'x', progress);
   await write.uploads.close(UPLOAD, 'x', { digest: DIGEST, sizeBytes: 1, hashedInRun: 'r' });
   await write.uploads.delete(UPLOAD, 'x');
+  await write.uploads.end(UPLOAD, null, 1);
+  await write.uploads.forgetEnded([UPLOAD, 'b' as UploadId]);
   await write.access.expire(1, 9);
   await write.leases.take('a', 'b', 2);
   await write.leases.isCurrent('a', 1);

@@ -84,6 +84,35 @@ function leasesOfUploads({ check }: ContractFixture): void {
 }
 
 function listsOfUploads({ check }: ContractFixture): void {
+  check(
+    'uploads.end, as delete, and is known until it is forgotten; ended tells the oldest first',
+    async (store) => {
+      const ids = ['one', 'two', 'three'] as UploadId[];
+      for (const id of ids) await insert(store, uploadOf(id));
+      await store.transaction((tx) => tx.uploads.acquire(ID, 'a', LONG));
+      const end = (id: string, token: string | null, at: number) =>
+        store.transaction((tx) => tx.uploads.end(id as UploadId, token, at));
+      assert.equal(await end('one', 'b', 20), false);
+      assert.equal(await end('one', 'a', 20), true);
+      assert.equal(await end('one', 'a', 25), false);
+      assert.equal(await end('two', null, 10), true);
+      assert.equal(await store.read.uploads.find(ID), null);
+      assert.equal(await store.transaction((tx) => tx.uploads.acquire(ID, 'c', LONG)), null);
+      assert.equal(await store.read.uploads.count(), 1);
+      assert.deepEqual(await store.read.uploads.known(ids), new Set(ids));
+      assert.deepEqual(await store.read.uploads.ended(21, 9), ['two', 'one']);
+      assert.deepEqual(await store.read.uploads.ended(21, 1), ['two']);
+      assert.deepEqual(await store.read.uploads.ended(20, 9), ['two']);
+      await store.transaction(async (tx) => {
+        await tx.uploads.noteEnded('two' as UploadId, 99);
+        await tx.uploads.noteEnded('four' as UploadId, 15);
+        await tx.uploads.forgetEnded([ID]);
+      });
+      assert.deepEqual(await store.read.uploads.ended(100, 9), ['two', 'four']);
+      assert.deepEqual(await store.read.uploads.known(ids), new Set(['two', 'three']));
+    },
+  );
+
   check('uploads.expired, oldest first, without those that somebody holds', async (store) => {
     for (const [id, expiresAt] of [
       ['c', 30],

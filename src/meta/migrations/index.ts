@@ -4,6 +4,7 @@ import { referrerDescriptors } from './003-referrer-descriptors.ts';
 import { closingUploads } from './004-closing-uploads.ts';
 import { nodes } from './005-nodes.ts';
 import { movedBlobs } from './006-moved-blobs.ts';
+import { endedUploads } from './007-ended-uploads.ts';
 
 /** The few words in which the databases' table definitions differ. */
 export interface SqlWords {
@@ -52,6 +53,7 @@ export const migrations: readonly Migration[] = [
   closingUploads,
   nodes,
   movedBlobs,
+  endedUploads,
 ];
 
 export const schemaVersion: number = Math.max(...migrations.map(({ version }) => version));

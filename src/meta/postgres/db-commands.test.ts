@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import { type Postgres, startPostgres } from '../../../test/harness/postgres.ts';
-import type { BlobLocation } from '../../blobs/blob-store.ts';
+import type { BlobLocation, UploadId } from '../../blobs/blob-store.ts';
 import { runDbCopy } from '../../ctl/db-copy.ts';
 import { runDbMigrate } from '../../ctl/db-migrate.ts';
 import { runDbStatus } from '../../ctl/db-status.ts';
@@ -90,6 +90,7 @@ async function fill(store: MetaStore): Promise<void> {
     }
     await tx.manifests.delete(repository.id, manifestOf('manifest 2 ☃').digest, 'ann', 3);
     await tx.uploads.insert(uploadOf('one', { digestSoFar: digestFor('half') }));
+    await tx.uploads.noteEnded('two' as UploadId, 1);
     const review = { kind: 'blob', repositoryId: null, digest: digestFor('blob'), dueAt: 9 } as const;
     await tx.queues.review({ ...review, reason: 'upload_committed' }, 1);
     await tx.queues.publish({

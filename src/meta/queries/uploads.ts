@@ -33,11 +33,25 @@ export class UploadReads implements contract.UploadReads {
     return rows.map(uploadFromRow);
   }
 
+  async ended(before: number, limit: number): Promise<readonly UploadId[]> {
+    const rows = await this.db
+      .selectFrom('ended_uploads')
+      .select('id')
+      .where('ended_at', '<', before)
+      .orderBy('ended_at')
+      .orderBy('id')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => row.id as UploadId);
+  }
+
   async known(ids: readonly UploadId[]): Promise<ReadonlySet<UploadId>> {
     const known = new Set<UploadId>();
     for (const page of pagesOf(ids)) {
-      const rows = await this.db.selectFrom('uploads').select('id').where('id', 'in', page).execute();
-      for (const row of rows) known.add(row.id as UploadId);
+      for (const table of ['uploads', 'ended_uploads'] as const) {
+        const rows = await this.db.selectFrom(table).select('id').where('id', 'in', page).execute();
+        for (const row of rows) known.add(row.id as UploadId);
+      }
     }
     return known;
   }
@@ -182,6 +196,26 @@ export class UploadQueries extends UploadReads implements contract.UploadWrites 
       .returning('lease_wanted')
       .executeTakeFirst();
     return this.#ended(id, deleted);
+  }
+
+  async end(id: UploadId, token: string | null, at: number): Promise<boolean> {
+    if (!(await this.delete(id, token))) return false;
+    await this.noteEnded(id, at);
+    return true;
+  }
+
+  async noteEnded(id: UploadId, at: number): Promise<void> {
+    await this.db
+      .insertInto('ended_uploads')
+      .values({ id, ended_at: at })
+      .onConflict((conflict) => conflict.column('id').doNothing())
+      .execute();
+  }
+
+  async forgetEnded(ids: readonly UploadId[]): Promise<void> {
+    for (const page of pagesOf(ids)) {
+      await this.db.deleteFrom('ended_uploads').where('id', 'in', page).execute();
+    }
   }
 
   /** Tells only where somebody waits: on PostgreSQL transactions that tell commit one after another. */
