@@ -21,36 +21,56 @@ import { ManifestReads } from '../queries/manifests.ts';
 import { UploadReads, uploadFromRow } from '../queries/uploads.ts';
 import type { BlobTable, Database, UploadTable, UserTable } from '../schema.ts';
 import type { Run } from './dialect.ts';
+import { GatheredAsking } from './gathered-asking.ts';
 import { referrersText } from './groups.ts';
-import { SharedAsking } from './shared-asking.ts';
+
 import { databaseNow } from './surroundings.ts';
 
 /**
  * What every pull asks. Written by hand: building a query costs about what the database needs to answer it. The number of the
  * repository is a parameter, so that the planner sees one part of each table; through a join it would plan for all of them,
- * each time.
+ * each time. The last parameter is all that is asked for at this moment, by many clients; a row says what it answers.
  */
+interface Statement {
+  readonly sql: string;
+  readonly answers: string;
+}
+
 const statements = {
-  repository: 'select id from repositories where name = $1',
-  manifestByTag: `select m.digest, m.media_type, m.size_bytes, m.bytes
-    from tags t
-    join manifests m on m.repository_id = $1 and m.digest = t.digest
-    where t.repository_id = $1 and t.name = $2 and t.ended_at is null and m.deleted_at is null`,
-  manifestByDigest: `select digest, media_type, size_bytes, bytes from manifests
-    where repository_id = $1 and digest = $2 and deleted_at is null`,
-  linkedBlob: `select b.size_bytes, b.location, b.touched_at
-    from links l
-    join blobs b on b.digest = $2
-    where l.repository_id = $1 and l.digest = $2 and b.state = 'present'`,
-  user: 'select name, password_hash, administrator, changed_at from users where name = $1',
-  upload: 'select * from uploads where id = $1',
-} as const;
+  repository: { sql: 'select id, name from repositories where name = any($1)', answers: 'name' },
+  manifestByTag: {
+    sql: `select t.name, m.digest, m.media_type, m.size_bytes, m.bytes
+      from tags t
+      join manifests m on m.repository_id = $1 and m.digest = t.digest
+      where t.repository_id = $1 and t.name = any($2) and t.ended_at is null and m.deleted_at is null`,
+    answers: 'name',
+  },
+  manifestByDigest: {
+    sql: `select digest, media_type, size_bytes, bytes from manifests
+      where repository_id = $1 and digest = any($2) and deleted_at is null`,
+    answers: 'digest',
+  },
+  linkedBlob: {
+    sql: `select b.digest, b.size_bytes, b.location, b.touched_at
+      from links l
+      join blobs b on b.digest = l.digest
+      where l.repository_id = $1 and l.digest = any($2) and b.digest = any($2) and b.state = 'present'`,
+    answers: 'digest',
+  },
+  user: {
+    sql: 'select name, password_hash, administrator, changed_at from users where name = any($1)',
+    answers: 'name',
+  },
+  upload: { sql: 'select * from uploads where id = any($1)', answers: 'id' },
+} as const satisfies Record<string, Statement>;
 
 /** Names whose numbers a process remembers. */
 const repositoriesKnownMax = 100_000;
+/** Things asked for in one statement. Manifests have up to 4 MiB. */
+const askedTogetherMax = 32;
 
-type Parameter = string | number | Uint8Array;
-type One = <Row>(sql: string, ...parameters: readonly Parameter[]) => Promise<Row | null>;
+type Parameter = string | Uint8Array;
+type One = <Row>(statement: Statement, item: Parameter, repository?: number) => Promise<Row | null>;
 type BlobRow = Pick<BlobTable, 'size_bytes' | 'location' | 'touched_at'>;
 
 interface ManifestRow {
@@ -62,11 +82,7 @@ interface ManifestRow {
 
 /** The read side with the hot reads as they stand above. */
 export function hotReadGroups(db: Kysely<Database>, run: Run): MetaReads {
-  const asking = new SharedAsking<unknown>();
-  const one: One = async <Row>(sql: string, ...parameters: readonly Parameter[]) => {
-    const row = await asking.ask(keyOf(sql, parameters), async () => (await run(sql, parameters)).rows[0]);
-    return (row as Row | undefined) ?? null;
-  };
+  const one = oneOf(run);
   const within = new Within(one);
   return {
     ...readGroups(db, databaseNow),
@@ -77,11 +93,21 @@ export function hotReadGroups(db: Kysely<Database>, run: Run): MetaReads {
   };
 }
 
-function keyOf(sql: string, parameters: readonly Parameter[]): string {
-  const texts = parameters.map((each) =>
-    each instanceof Uint8Array ? Buffer.from(each).toString('latin1') : each,
-  );
-  return JSON.stringify([sql, ...texts]);
+function oneOf(run: Run): One {
+  const asking = new GatheredAsking<Parameter, Record<string, unknown>>(askedTogetherMax);
+  return async <Row>({ sql, answers }: Statement, item: Parameter, repository?: number) => {
+    const kind = `${repository ?? ''} ${sql}`;
+    const row = await asking.ask(kind, [keyOf(item), item], async (items) => {
+      const asked = [...items.values()];
+      const { rows } = await run(sql, repository === undefined ? [asked] : [repository, asked]);
+      return new Map(rows.map((each) => [keyOf(each[answers] as Parameter), each]));
+    });
+    return (row as Row | undefined) ?? null;
+  };
+}
+
+function keyOf(item: Parameter): string {
+  return item instanceof Uint8Array ? Buffer.from(item).toString('latin1') : item;
 }
 
 /** Asks within a repository by its name. */
@@ -94,21 +120,17 @@ class Within {
     this.#one = one;
   }
 
-  async ask<Row>(
-    sql: string,
-    repository: RepositoryName,
-    ...rest: readonly Parameter[]
-  ): Promise<Row | null> {
+  async ask<Row>(statement: Statement, repository: RepositoryName, item: Parameter): Promise<Row | null> {
     const known = this.#ids.get(repository);
     if (known !== undefined) {
-      const row = await this.#one<Row>(sql, known, ...rest);
+      const row = await this.#one<Row>(statement, item, known);
       if (row !== null) return row;
     }
     // Absent, or the repository has gone and come back under another number.
     const found = await this.#one<{ readonly id: number }>(statements.repository, repository);
     if (found === null || found.id === known) return null;
     this.#ids.set(repository, found.id);
-    return this.#one<Row>(sql, found.id, ...rest);
+    return this.#one<Row>(statement, item, found.id);
   }
 }
 
