@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { BlobLocation } from '../../blobs/blob-store.ts';
-import type { MetaStore } from '../meta-store.ts';
+import type { MetaStore, StoredManifest } from '../meta-store.ts';
 import {
   bytesOf,
   type ContractFixture,
@@ -8,6 +8,7 @@ import {
   digestFor,
   ensure,
   manifestOf,
+  named,
   placeLinked,
   put,
   setTag,
@@ -24,6 +25,7 @@ export function concurrencyContract(fixture: ContractFixture): void {
   manifestsAtOnce(fixture);
   tagsAtOnce(fixture);
   blobsAtOnce(fixture);
+  readsAtOnce(fixture);
 }
 
 function together<T>(run: (index: number) => Promise<T>): Promise<T[]> {
@@ -165,4 +167,51 @@ function blobsAtOnce({ check }: ContractFixture): void {
 
 function takeLease(store: MetaStore, holder: string): Promise<number | null> {
   return store.transaction((tx) => tx.leases.take('job', holder, 60_000), CONCURRENT);
+}
+
+/** Each repository has a manifest and a blob of its own under the same names, and one that all of them have. */
+function readsAtOnce({ check }: ContractFixture): void {
+  for (const repositories of [1, 2, MANY]) {
+    check(`reads, of ${repositories} repositories at once, find what each of them has`, async (store) => {
+      const names = Array.from({ length: repositories }, (_, index) => named(`many/${index}`));
+      for (const name of names) {
+        const repository = await ensure(store, name);
+        await put(store, repository, manifestOf('of all'));
+        await put(store, repository, manifestOf(`of ${name}`));
+        await store.transaction(async (tx) => {
+          for (const [tag, text] of [
+            ['all', 'of all'],
+            ['own', `of ${name}`],
+          ] as const) {
+            await setTag(tx, repository.id, { tag, digest: manifestOf(text).digest, by: 'ann', at: 3 });
+          }
+        });
+        await placeLinked(store, repository, digestFor(name));
+      }
+      const { manifests, blobs } = store.read;
+      const text = (found: StoredManifest | null) => found && Buffer.from(found.bytes).toString();
+      const asked = names.flatMap((name, index) => {
+        const elsewhere = names[(index + 1) % names.length] ?? name;
+        const theirs = repositories > 1 ? null : `of ${name}`;
+        return [
+          [() => manifests.getByTag(name, tagged('own')).then(text), `of ${name}`],
+          [() => manifests.getByTag(name, tagged('all')).then(text), 'of all'],
+          [() => manifests.getByTag(name, tagged('none')).then(text), null],
+          [() => manifests.getByTag(named(`${name}/none`), tagged('own')).then(text), null],
+          [() => manifests.getByDigest(name, digestFor('of all')).then(text), 'of all'],
+          [() => manifests.getByDigest(name, digestFor(`of ${elsewhere}`)).then(text), theirs],
+          [() => blobs.findLinked(name, digestFor(name)).then((blob) => blob?.digest), digestFor(name)],
+          [() => blobs.findLinked(name, digestFor('none')), null],
+        ] as const;
+      });
+      // The second time what is asked about is known.
+      for (let time = 0; time < 2; time += 1) {
+        const found = await Promise.all(asked.map(([ask]) => ask()));
+        assert.deepEqual(
+          found,
+          asked.map(([, expected]) => expected),
+        );
+      }
+    });
+  }
 }

@@ -27,50 +27,75 @@ import { referrersText } from './groups.ts';
 import { databaseNow } from './surroundings.ts';
 
 /**
- * What every pull asks. Written by hand: building a query costs about what the database needs to answer it. The number of the
- * repository is a parameter, so that the planner sees one part of each table; through a join it would plan for all of them,
- * each time. The last parameter is all that is asked for at this moment, by many clients; a row says what it answers.
+ * What every pull asks. Written by hand: building a query costs about what the database needs to answer it. All that is asked
+ * for at one moment, by many clients, goes together; a row says by its `item` what it answers.
  */
 interface Statement {
   readonly sql: string;
-  readonly answers: string;
 }
 
 const statements = {
-  repository: { sql: 'select id, name from repositories where name = any($1)', answers: 'name' },
-  manifestByTag: {
-    sql: `select t.name, m.digest, m.media_type, m.size_bytes, m.bytes
+  repository: { sql: 'select name as item, id from repositories where name = any($1)' },
+  user: {
+    sql: 'select name as item, name, password_hash, administrator, changed_at from users where name = any($1)',
+  },
+  upload: { sql: 'select id as item, uploads.* from uploads where id = any($1)' },
+} as const satisfies Record<string, Statement>;
+
+/**
+ * Within one repository its number is a parameter, so that the planner sees one part of each table; through a join it would
+ * plan for all of them, each time. That pays only where many repositories are asked at once.
+ */
+interface StatementWithin extends Statement {
+  readonly across: string;
+}
+
+const statementsWithin = {
+  manifestByTag: within(
+    'text',
+    (repository, isAsked) => `select t.name as item, m.digest, m.media_type, m.size_bytes, m.bytes
       from tags t
-      join manifests m on m.repository_id = $1 and m.digest = t.digest
-      where t.repository_id = $1 and t.name = any($2) and t.ended_at is null and m.deleted_at is null`,
-    answers: 'name',
-  },
-  manifestByDigest: {
-    sql: `select digest, media_type, size_bytes, bytes from manifests
-      where repository_id = $1 and digest = any($2) and deleted_at is null`,
-    answers: 'digest',
-  },
-  linkedBlob: {
-    sql: `select b.digest, b.size_bytes, b.location, b.touched_at
+      join manifests m on m.repository_id = ${repository} and m.digest = t.digest
+      where t.repository_id = ${repository} and t.name ${isAsked} and t.ended_at is null and m.deleted_at is null`,
+  ),
+  manifestByDigest: within(
+    'bytea',
+    (repository, isAsked) => `select digest as item, digest, media_type, size_bytes, bytes
+      from manifests
+      where repository_id = ${repository} and digest ${isAsked} and deleted_at is null`,
+  ),
+  linkedBlob: within(
+    'bytea',
+    (repository, isAsked) => `select b.digest as item, b.size_bytes, b.location, b.touched_at
       from links l
       join blobs b on b.digest = l.digest
-      where l.repository_id = $1 and l.digest = any($2) and b.digest = any($2) and b.state = 'present'`,
-    answers: 'digest',
-  },
-  user: {
-    sql: 'select name, password_hash, administrator, changed_at from users where name = any($1)',
-    answers: 'name',
-  },
-  upload: { sql: 'select * from uploads where id = any($1)', answers: 'id' },
-} as const satisfies Record<string, Statement>;
+      where l.repository_id = ${repository} and l.digest ${isAsked} and b.digest ${isAsked} and b.state = 'present'`,
+  ),
+} as const satisfies Record<string, StatementWithin>;
+
+function within(
+  type: 'text' | 'bytea',
+  select: (repository: string, isAsked: string) => string,
+): StatementWithin {
+  return {
+    sql: select('$1', '= any($2)'),
+    // The offset keeps it a lookup for each, whatever the planner thinks of the tables.
+    across: `select asked.repository_id, found.*
+      from unnest($1::bigint[], $2::${type}[]) as asked (repository_id, item)
+      cross join lateral (${select('asked.repository_id', '= asked.item')} offset 0) as found`,
+  };
+}
 
 /** Names whose numbers a process remembers. */
 const repositoriesKnownMax = 100_000;
 /** Things asked for in one statement. Manifests have up to 4 MiB. */
 const askedTogetherMax = 32;
+/** Up to so many repositories a statement for each is cheaper than one for all. */
+const repositoriesApartMax = 3;
 
 type Parameter = string | Uint8Array;
-type One = <Row>(statement: Statement, item: Parameter, repository?: number) => Promise<Row | null>;
+type AnyRow = Readonly<Record<string, unknown>>;
+type One = <Row>(statement: Statement, item: Parameter) => Promise<Row | null>;
 type BlobRow = Pick<BlobTable, 'size_bytes' | 'location' | 'touched_at'>;
 
 interface ManifestRow {
@@ -83,7 +108,7 @@ interface ManifestRow {
 /** The read side with the hot reads as they stand above. */
 export function hotReadGroups(db: Kysely<Database>, run: Run): MetaReads {
   const one = oneOf(run);
-  const within = new Within(one);
+  const within = new Within(run, one);
   return {
     ...readGroups(db, databaseNow),
     manifests: new HotManifests(db, within),
@@ -94,43 +119,89 @@ export function hotReadGroups(db: Kysely<Database>, run: Run): MetaReads {
 }
 
 function oneOf(run: Run): One {
-  const asking = new GatheredAsking<Parameter, Record<string, unknown>>(askedTogetherMax);
-  return async <Row>({ sql, answers }: Statement, item: Parameter, repository?: number) => {
-    const kind = `${repository ?? ''} ${sql}`;
-    const row = await asking.ask(kind, [keyOf(item), item], async (items) => {
-      const asked = [...items.values()];
-      const { rows } = await run(sql, repository === undefined ? [asked] : [repository, asked]);
-      return new Map(rows.map((each) => [keyOf(each[answers] as Parameter), each]));
+  const asking = new GatheredAsking<Parameter, AnyRow>(askedTogetherMax);
+  return async <Row>({ sql }: Statement, item: Parameter) => {
+    const row = await asking.ask(sql, [keyOf(item), item], async (items) => {
+      const { rows } = await run(sql, [[...items.values()]]);
+      return new Map(rows.map((each) => [itemOf(each), each]));
     });
     return (row as Row | undefined) ?? null;
   };
+}
+
+function itemOf(row: AnyRow): string {
+  return keyOf(row['item'] as Parameter);
 }
 
 function keyOf(item: Parameter): string {
   return item instanceof Uint8Array ? Buffer.from(item).toString('latin1') : item;
 }
 
+interface ItemWithin {
+  readonly repository: number;
+  readonly item: Parameter;
+}
+
 /** Asks within a repository by its name. */
 class Within {
+  readonly #run: Run;
   readonly #one: One;
+  readonly #asking = new GatheredAsking<ItemWithin, AnyRow>(askedTogetherMax);
   /** A name keeps its number for as long as it is there. */
   readonly #ids = new LRUCache<RepositoryName, number>({ max: repositoriesKnownMax });
 
-  constructor(one: One) {
+  constructor(run: Run, one: One) {
+    this.#run = run;
     this.#one = one;
   }
 
-  async ask<Row>(statement: Statement, repository: RepositoryName, item: Parameter): Promise<Row | null> {
+  async ask<Row>(
+    statement: StatementWithin,
+    repository: RepositoryName,
+    item: Parameter,
+  ): Promise<Row | null> {
     const known = this.#ids.get(repository);
     if (known !== undefined) {
-      const row = await this.#one<Row>(statement, item, known);
+      const row = await this.#askIn<Row>(statement, known, item);
       if (row !== null) return row;
     }
     // Absent, or the repository has gone and come back under another number.
     const found = await this.#one<{ readonly id: number }>(statements.repository, repository);
     if (found === null || found.id === known) return null;
     this.#ids.set(repository, found.id);
-    return this.#one<Row>(statement, item, found.id);
+    return this.#askIn<Row>(statement, found.id, item);
+  }
+
+  async #askIn<Row>(statement: StatementWithin, repository: number, item: Parameter): Promise<Row | null> {
+    const key = `${repository} ${keyOf(item)}`;
+    const row = await this.#asking.ask(statement.sql, [key, { repository, item }], (items) =>
+      this.#askAll(statement, [...items.values()]),
+    );
+    return (row as Row | undefined) ?? null;
+  }
+
+  async #askAll(
+    statement: StatementWithin,
+    asked: readonly ItemWithin[],
+  ): Promise<ReadonlyMap<string, AnyRow>> {
+    const apart = Map.groupBy(asked, ({ repository }) => repository);
+    const found =
+      apart.size > repositoriesApartMax
+        ? await this.#askAcross(statement, asked)
+        : await Promise.all(
+            [...apart].map(async ([repository, items]) => {
+              const parameters = [repository, items.map(({ item }) => item)];
+              const { rows } = await this.#run(statement.sql, parameters);
+              return rows.map((row) => [`${repository} ${itemOf(row)}`, row] as const);
+            }),
+          );
+    return new Map(found.flat());
+  }
+
+  async #askAcross(statement: StatementWithin, asked: readonly ItemWithin[]) {
+    const parameters = [asked.map(({ repository }) => repository), asked.map(({ item }) => item)];
+    const { rows } = await this.#run(statement.across, parameters);
+    return rows.map((row) => [[`${String(row['repository_id'])} ${itemOf(row)}`, row] as const]);
   }
 }
 
@@ -143,13 +214,15 @@ class HotManifests extends ManifestReads {
   }
 
   override async getByTag(repository: RepositoryName, tag: Tag): Promise<StoredManifest | null> {
-    return manifestFromRow(await this.#within.ask<ManifestRow>(statements.manifestByTag, repository, tag));
+    return manifestFromRow(
+      await this.#within.ask<ManifestRow>(statementsWithin.manifestByTag, repository, tag),
+    );
   }
 
   override async getByDigest(repository: RepositoryName, digest: Digest): Promise<StoredManifest | null> {
     const bytes = digestToBytes(digest);
     return manifestFromRow(
-      await this.#within.ask<ManifestRow>(statements.manifestByDigest, repository, bytes),
+      await this.#within.ask<ManifestRow>(statementsWithin.manifestByDigest, repository, bytes),
     );
   }
 
@@ -168,7 +241,7 @@ class HotBlobs extends BlobReads {
 
   override async findLinked(repository: RepositoryName, digest: Digest): Promise<LinkedBlob | null> {
     const bytes = digestToBytes(digest);
-    const row = await this.#within.ask<BlobRow>(statements.linkedBlob, repository, bytes);
+    const row = await this.#within.ask<BlobRow>(statementsWithin.linkedBlob, repository, bytes);
     if (row === null) return null;
     const location = row.location as BlobLocation;
     return { digest, sizeBytes: row.size_bytes, location, touchedAt: row.touched_at };

@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { type Explained, Explainer } from '../../../test/harness/explain.ts';
 import { type Postgres, startPostgres } from '../../../test/harness/postgres.ts';
 import { everyRead, everyWriteThatSearches, FEW_ROWS, IN_EVERY_PART } from '../contract/every-query.ts';
-import { DEMO, ensure } from '../contract/fixture.ts';
+import { DEMO, digestFor, ensure, named, tagged } from '../contract/fixture.ts';
 import type { Repository } from '../meta-store.ts';
 import { kyselyOver } from './dialect.ts';
 import { postgresWrites } from './groups.ts';
@@ -48,6 +48,25 @@ test('queries, every one, finds its rows through an index and in one part of eac
   }
   assert.ok(explained.length > 50, `only ${explained.length} statements`);
   assert.deepEqual(bad, []);
+});
+
+test('reads, of many repositories at once, find each through an index', async () => {
+  const reads = hotReadGroups(kyselyOver(explainer.run), explainer.run);
+  const names = Array.from({ length: 9 }, (_, index) => named(`many/${index}`));
+  for (const name of names)
+    await postgresWrites(kyselyOver(explainer.run)).repositories.ensure(name, 'ann', 1);
+  const before = explainer.explained.length;
+  for (let time = 0; time < 2; time += 1) {
+    await Promise.all(names.map((name) => reads.manifests.getByTag(name, tagged('t'))));
+    await Promise.all(names.map((name) => reads.manifests.getByDigest(name, digestFor('a'))));
+    await Promise.all(names.map((name) => reads.blobs.findLinked(name, digestFor('a'))));
+  }
+  const across = explainer.explained.slice(before).filter(({ sql }) => sql.includes('cross join lateral'));
+  assert.equal(new Set(across.map(({ sql }) => sql)).size, 3);
+  assert.deepEqual(
+    across.flatMap(({ scans }) => scans),
+    [],
+  );
 });
 
 test('queries, the plan check, sees a scan and every part where they are needed', async () => {
