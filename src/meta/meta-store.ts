@@ -42,6 +42,12 @@ export interface MetaStore {
    */
   readonly now: (() => Promise<number>) | null;
 
+  /**
+   * Throws `LedgerTooNew` when a newer program has made the schema one that this program cannot go on with. `null` where
+   * nobody migrates what another one serves.
+   */
+  readonly requireSchema: (() => Promise<void>) | null;
+
   /** News from other processes, so that what is waited for is seen promptly. They may get lost: whoever waits also looks. */
   readonly notices: Notices;
 

@@ -1,3 +1,4 @@
+import { LedgerTooNew } from '../meta/errors.ts';
 import type { LedgerClock } from '../meta/ledger-clock.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { schemaVersion } from '../meta/migrations/index.ts';
@@ -28,6 +29,7 @@ export class NodeReporter {
   readonly #everyMillis: number;
   readonly #startedAt: number;
   #addresses: readonly string[] = [];
+  #onTooNew: (error: LedgerTooNew) => void = () => {};
   #timer: NodeJS.Timeout | null = null;
   #reporting: Promise<void> | null = null;
   #unsubscribe: () => void = () => {};
@@ -41,10 +43,14 @@ export class NodeReporter {
     this.#everyMillis = options.meta.now === null ? EVERY_MILLISECONDS_ALONE : EVERY_MILLISECONDS;
   }
 
-  /** Resolves after the first report, gone well or not. */
-  async start(addresses: readonly string[]): Promise<void> {
+  /**
+   * Resolves after the first report, gone well or not. `onTooNew` hears when a newer program has changed the schema so that
+   * this one cannot go on.
+   */
+  async start(addresses: readonly string[], onTooNew: (error: LedgerTooNew) => void): Promise<void> {
     const { meta, id } = this.#options;
     this.#addresses = addresses;
+    this.#onTooNew = onTooNew;
     this.#unsubscribe = meta.notices.subscribe((notice) => {
       if (notice.kind === 'node_changed' && notice.id === id) void this.report();
     });
@@ -83,6 +89,7 @@ export class NodeReporter {
       skewMillis,
     };
     try {
+      await meta.requireSchema?.();
       const { draining } = await meta.transaction(async (tx) => {
         await tx.nodes.expire(GONE_SHOWN_MILLISECONDS);
         return tx.nodes.report(node, REPORTS_MISSING_MAX * this.#everyMillis, this.#isDraining);
@@ -92,6 +99,7 @@ export class NodeReporter {
       this.#noteDraining(draining);
       this.#noteSkew(skewMillis);
     } catch (error) {
+      if (error instanceof LedgerTooNew) this.#onTooNew(error);
       if (!this.#hasFailed) log.warn({ err: error }, 'the node could not report to the ledger');
       this.#hasFailed = true;
     }

@@ -162,7 +162,9 @@ class Primary {
     try {
       void this.#family.start().then((addresses) => {
         this.#options.telemetry.logger('process').info(addresses, 'listening');
-        void this.#options.node.start(reachable(addresses));
+        void this.#options.node.start(reachable(addresses), ({ message }) =>
+          this.#giveUp(message, EXIT.LEDGER_TOO_NEW),
+        );
         giveBackMemoryOnceSettled();
       });
       return await this.#ended.promise;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import pg from 'pg';
 import { newUploadId } from '../../src/blobs/upload-id.ts';
 import type { RepositoryName } from '../../src/oci/name.ts';
 import { type HttpConnection, openConnection } from '../harness/http-connection.ts';
@@ -179,4 +180,15 @@ describe('three nodes on one PostgreSQL', { timeout: 240_000 }, () => {
     await nodes[1]?.stop();
     assert.deepEqual((await world.list()).map(({ name }) => name).toSorted(), ['one', 'three']);
   });
+});
+
+it('a node, whose database a newer version has changed so that it cannot go on, ends and says so', async () => {
+  await using world = await openNodesWorld();
+  const node = await world.start('old');
+  const client = new pg.Client({ connectionString: world.url });
+  await client.connect();
+  await client.query("insert into schema_migrations values (999, 'incompatible', 1, 999)");
+  await client.end();
+  assert.equal((await node.ended).code, 76);
+  assert.match(node.output().join('\n'), /^drift: The ledger .* has schema 999/m);
 });

@@ -4,6 +4,10 @@ import type { Answer, Held } from './pool.ts';
 
 /** Names the lock under which one node migrates and the others wait. */
 const MIGRATION_LOCK = 0x64726966;
+/** The schema that has a table of nodes. */
+const NODES_SINCE = 5;
+/** As the server says it: 15. */
+const SERVER_VERSION_MIN = 150_000;
 const PARTITIONS_SETTING = 'schema:partitions';
 
 function postgresWords(partitions: number): SqlWords {
@@ -37,6 +41,7 @@ export async function migrate(
   options: { readonly place: string; readonly partitions: number; readonly at: number },
 ): Promise<void> {
   const { place, partitions, at } = options;
+  await requireServer(held, place);
   await held.run('begin', []);
   await held.run('select pg_advisory_xact_lock($1)', [MIGRATION_LOCK]);
   await held.run(
@@ -45,6 +50,7 @@ export async function migrate(
     [],
   );
   const { version } = await refuseForeign(held, place);
+  await refuseBesideOlder(held, { place, version });
   const count = version === 0 ? partitions : await readPartitions(held);
   if (count !== partitions) throw otherPartitions(place, { count, partitions });
   for (const migration of migrations) {
@@ -60,6 +66,39 @@ export async function migrate(
     await held.run(insert, [PARTITIONS_SETTING, String(count)]);
   }
   await held.run('commit', []);
+}
+
+/** Before anything else is asked of the server. */
+export async function requireServer(held: Pick<Held, 'run'>, place: string): Promise<void> {
+  const { rows } = await held.run(
+    "select current_setting('server_version_num') as number, version() as name",
+    [],
+  );
+  if (Number(rows[0]?.['number']) >= SERVER_VERSION_MIN) return;
+  const found = /^\S+ \S+/.exec(String(rows[0]?.['name']))?.[0] ?? 'the server';
+  throw new LedgerError(place, `The ledger ${place} is on ${found}: Drift needs PostgreSQL 15 or newer.`);
+}
+
+/** Nodes that serve now, and whose program could not go on after what there is to do: they would fail at every request. */
+async function refuseBesideOlder(
+  held: Held,
+  { place, version }: { readonly place: string; readonly version: number },
+): Promise<void> {
+  const pending = migrations.filter((migration) => migration.version > version);
+  if (version < NODES_SINCE || pending.length === 0) return;
+  const needed = Math.max(...pending.map(compatibleFrom));
+  const { rows } = await held.run(
+    `select name from nodes
+      where schema_version < $1 and seen_until >= (extract(epoch from clock_timestamp()) * 1000)::bigint
+      order by name`,
+    [needed],
+  );
+  if (rows.length === 0) return;
+  const names = rows.map((row) => String(row['name'])).join(', ');
+  throw new LedgerError(
+    place,
+    `The ledger ${place} cannot be migrated while older programs serve that cannot go on with the new schema: stop these nodes first: ${names}.`,
+  );
 }
 
 /** For processes that do not migrate: a schema that this program can work with. */

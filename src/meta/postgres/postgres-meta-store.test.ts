@@ -7,6 +7,7 @@ import { DEMO, digestFor, ensure } from '../contract/fixture.ts';
 import { LedgerError, LedgerTooNew, LedgerTooOld } from '../errors.ts';
 import type { MetaStore } from '../meta-store.ts';
 import { schemaVersion } from '../migrations/index.ts';
+import { requireServer } from './migrate.ts';
 import { openTestStore } from './open-test-store.ts';
 
 /** Far below any limit of the pool: what is known to be away is not waited for. */
@@ -152,6 +153,57 @@ test('open, a schema of a newer program, is refused unless that says we may go o
   for (const mode of ['serve', 'migrate', 'read'] as const) {
     await assert.rejects(openTestStore(url, { mode }), LedgerTooNew);
   }
+});
+
+test('requireSchema, once a newer program has made the schema another, says so', async () => {
+  const url = await postgres.createDatabase();
+  const store = await openTestStore(url);
+  await store.requireSchema?.();
+  const later = (compatibleFrom: number) =>
+    ask(
+      url,
+      `insert into schema_migrations values (${schemaVersion + compatibleFrom}, 'later', 1, ${compatibleFrom})`,
+    );
+  await later(schemaVersion);
+  await store.requireSchema?.();
+  await later(schemaVersion + 1);
+  await assert.rejects(async () => store.requireSchema?.(), LedgerTooNew);
+  await store.close();
+});
+
+test('open, to migrate while a node serves that could not go on, is refused and changes nothing', async () => {
+  const url = await postgres.createDatabase();
+  await (await openTestStore(url)).close();
+  const node = (name: string, schema: number, seenFor: string) =>
+    `insert into nodes values ('${name}', '${name}', '1', ${schema}, '[]', 1, 1,
+      (extract(epoch from clock_timestamp() + interval '${seenFor}') * 1000)::bigint, 0, 0)`;
+  await ask(
+    url,
+    `${node('old', 4, '1 hour')}; ${node('dead', 4, '-1 second')}; ${node('able', 5, '1 hour')}`,
+  );
+  // Nothing to do: whoever serves goes on.
+  await (await openTestStore(url)).close();
+  await ask(url, 'delete from schema_migrations where version > 5; drop table moved_blobs, ended_uploads');
+  await assert.rejects(
+    openTestStore(url),
+    (error) => error instanceof LedgerError && error.message.endsWith('stop these nodes first: old.'),
+  );
+  assert.deepEqual(await answer(url, 'select max(version)::int as version from schema_migrations'), [
+    { version: 5 },
+  ]);
+  await ask(url, "delete from nodes where id = 'old'");
+  await (await openTestStore(url)).close();
+});
+
+test('requireServer, of an older PostgreSQL than is known to work, says which it is', async () => {
+  const server = (number: string, name: string) => ({
+    run: async () => ({ rows: [{ number, name }], changes: 0, command: 'SELECT' }),
+  });
+  await assert.rejects(
+    requireServer(server('140012', 'PostgreSQL 14.12 on x86_64-pc-linux-gnu, compiled by gcc'), 'db/drift'),
+    /db\/drift is on PostgreSQL 14\.12: Drift needs PostgreSQL 15 or newer/,
+  );
+  await requireServer(server('150001', 'PostgreSQL 15.1'), 'db/drift');
 });
 
 test('open, without a schema and not to migrate, says so; with other partitions too', async () => {

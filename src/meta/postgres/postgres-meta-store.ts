@@ -114,6 +114,9 @@ class Store implements MetaStore {
     return Number(rows[0]?.['now']);
   };
 
+  readonly requireSchema = (): Promise<void> =>
+    requireVersion((sql, parameters) => this.#timedRead(sql, parameters), withoutPassword(this.#options.url));
+
   async transaction<T>(
     work: (tx: MetaTransaction) => Promise<T>,
     options: TransactionOptions = {},

@@ -132,6 +132,8 @@ class Store implements SqliteMetaStore {
   readonly driver = DRIVER;
   readonly read: MetaReads;
   readonly now = null;
+  /** Whoever migrates holds the lock of the directory. */
+  readonly requireSchema = null;
   readonly notices = { subscribe: () => () => {} };
   readonly #parts: Parts;
   readonly #walIndex: WalIndex;
