@@ -123,8 +123,8 @@ export interface BlobStore {
 
   /**
    * For an upload that has ended without becoming a blob of the ledger: drops its staged bytes, and what a commit of it put
-   * at a place that is the upload's own. Whoever asks for it has just taken the upload's row away, so that nobody else
-   * ever will. Unknown upload: no effect.
+   * at a place that is the upload's own. Whoever asks for it knows that the upload's row was taken away as that of one that
+   * becomes no blob. May be repeated. Unknown upload: no effect.
    */
   withdraw(uploadId: UploadId): Promise<void>;
 

@@ -12,6 +12,7 @@ import { rotateSigningKeysJob } from './rotate-signing-keys.ts';
 import { type Scheduler, startScheduler } from './scheduler.ts';
 import { sweepStagedJob } from './sweep-staged.ts';
 import { upkeepJob } from './upkeep-of-blobs.ts';
+import { withdrawEndedUploadsJob } from './withdraw-ended-uploads.ts';
 
 export interface JobsDependencies {
   readonly meta: MetaStore;
@@ -29,6 +30,7 @@ export function startJobs(deps: JobsDependencies): Scheduler {
   const jobs: readonly (Job | null)[] = [
     checkpointJob({ meta, ledgerFile: config.database.backend === 'sqlite' ? config.database.file : null }),
     expireUploadsJob(deps),
+    withdrawEndedUploadsJob(deps),
     sweepStagedJob(deps),
     removeAbandonedBlobsJob({ ...deps, graceSeconds: config.retention.minAgeSeconds }),
     expireAccessJob(deps),

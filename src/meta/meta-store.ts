@@ -421,7 +421,7 @@ export interface UploadWrites {
   delete(id: UploadId, token: string | null): Promise<boolean>;
   /** As `delete`, for one that becomes no blob: it is noted that its bytes have to go. Who asked withdraws them. */
   end(id: UploadId, token: string | null, at: number): Promise<boolean>;
-  /** Notes the same of bytes whose upload is long gone. */
+  /** Notes the same of an upload that is gone; of one that is noted, as if it had ended `at` then. */
   noteEnded(id: UploadId, at: number): Promise<void>;
   /** Nothing is left of them, and nothing will be. */
   forgetEnded(ids: readonly UploadId[]): Promise<void>;

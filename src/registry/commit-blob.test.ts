@@ -9,6 +9,7 @@ import type { BlobLocation, BlobStore, UploadId } from '../blobs/blob-store.ts';
 import { openFsBlobStore } from '../blobs/fs/fs-blob-store.ts';
 import { measured } from '../blobs/measured.ts';
 import { openMemoryBlobStore } from '../blobs/memory/memory-blob-store.ts';
+import { newUploadId } from '../blobs/upload-id.ts';
 import type { MetaStore } from '../meta/meta-store.ts';
 import { openTemporaryMetaStore } from '../meta/sqlite/temporary-meta-store.ts';
 import { digestOf } from '../oci/digest.ts';
@@ -17,7 +18,8 @@ import type { RepositoryName } from '../oci/name.ts';
 import { systemClock } from '../std/clock.ts';
 import { Unavailable } from '../std/unavailable.ts';
 import { commitBlob } from './commit-blob.ts';
-import { expireUploads, withdrawEnded } from './expire-uploads.ts';
+import { withdrawEnded } from './ended-uploads.ts';
+import { expireUploads } from './expire-uploads.ts';
 import { noFence } from './fence.ts';
 
 const repository = 'org/app' as RepositoryName;
@@ -54,7 +56,7 @@ describe('commitBlob', () => {
       ...measured(blobs, { storeOperation: () => {} }),
       commit: async (uploadId, ...rest) => {
         const stored = await blobs.commit(uploadId, ...rest);
-        await meta.transaction((tx) => tx.uploads.delete(uploadId, null));
+        await meta.transaction((tx) => tx.uploads.end(uploadId, null, 1));
         return stored;
       },
     };
@@ -97,6 +99,7 @@ describe('commitBlob, where each upload has a place of its own', () => {
 
   const deps = () => ({ meta, blobs, clock: systemClock, graceSeconds: 60, runId: 'run' });
   const staged = () => stagedCommit({ meta, blobs }, { repository, bytes });
+  const request = { limit: 10, signal: new AbortController().signal, fence: noFence };
   const later = (minutes: number) => ({ meta, blobs, clock: { now: () => Date.now() + minutes * 60_000 } });
   const dying = (): BlobStore => ({
     ...measured(blobs, { storeOperation: () => {} }),
@@ -143,8 +146,8 @@ describe('commitBlob, where each upload has a place of its own', () => {
     await commitBlob({ ...deps(), blobs: dying() }, await staged());
     const left = async () => (await blobs.listStaged(null, 10)).entries.length;
     assert.equal(await left(), 1);
-    assert.equal(await withdrawEnded(later(9), { limit: 10, fence: noFence }), 0);
-    assert.equal(await withdrawEnded(later(11), { limit: 10, fence: noFence }), 1);
+    assert.equal(await withdrawEnded(later(59), request), 0);
+    assert.equal(await withdrawEnded(later(61), request), 1);
     assert.equal(await left(), 0);
     assert.deepEqual(await locations(), [await standing()]);
     assert.deepEqual(await meta.read.uploads.ended(Number.MAX_SAFE_INTEGER, 10), []);
@@ -158,7 +161,7 @@ describe('commitBlob, where each upload has a place of its own', () => {
     );
     await commitBlob(deps(), await staged());
     assert.ok((await locations()).includes(torn));
-    assert.equal(await withdrawEnded(later(11), { limit: 10, fence: noFence }), 1);
+    assert.equal(await withdrawEnded(later(61), request), 1);
     assert.ok(!(await locations()).includes(torn));
     assert.ok((await locations()).includes((await standing()) as BlobLocation));
   });
@@ -168,9 +171,46 @@ describe('commitBlob, where each upload has a place of its own', () => {
     await meta.transaction((tx) => tx.uploads.end(uploadId, leaseToken, Date.now()));
     await blobs.withdraw(uploadId);
     await forceLate(uploadId);
-    await withdrawEnded(later(11), { limit: 10, fence: noFence });
+    await withdrawEnded(later(61), request);
     assert.deepEqual((await blobs.listStaged(null, 10)).entries, []);
     assert.deepEqual(await locations(), []);
+  });
+
+  it('withdrawEnded, of one that cannot be withdrawn, sees to the others and tries that one later', async () => {
+    const commits = [await staged(), await staged(), await staged()];
+    const bad = commits[0]?.uploadId;
+    for (const { uploadId, leaseToken } of commits)
+      await meta.transaction((tx) => tx.uploads.end(uploadId, leaseToken, Date.now()));
+    const picky: BlobStore = {
+      ...measured(blobs, { storeOperation: () => {} }),
+      withdraw: (id) =>
+        id === bad
+          ? Promise.reject(new Unavailable('blob store', 'denied', { retryable: false }))
+          : blobs.withdraw(id),
+    };
+    await assert.rejects(withdrawEnded({ ...later(61), blobs: picky }, request), Unavailable);
+    assert.deepEqual(await meta.read.uploads.ended(Number.MAX_SAFE_INTEGER, 10), [bad]);
+    assert.equal(await withdrawEnded(later(62), request), 0);
+    assert.equal(await withdrawEnded(later(123), request), 1);
+    assert.deepEqual((await blobs.listStaged(null, 10)).entries, []);
+  });
+
+  it('withdrawEnded, while the store is away, gives up after a few', async () => {
+    for (let number = 0; number < 100; number += 1)
+      await meta.transaction((tx) => tx.uploads.noteEnded(newUploadId(), Date.now()));
+    let asked = 0;
+    const away: BlobStore = {
+      ...dying(),
+      withdraw: async () => {
+        asked += 1;
+        throw new Unavailable('blob store', 'away', { retryable: true });
+      },
+    };
+    await assert.rejects(
+      withdrawEnded({ ...later(61), blobs: away }, { ...request, limit: 100 }),
+      Unavailable,
+    );
+    assert.ok(asked <= 32, `${asked}`);
   });
 
   it('expireUploads, that dies before it withdraws, leaves the bytes to withdrawEnded', async () => {
@@ -181,7 +221,7 @@ describe('commitBlob, where each upload has a place of its own', () => {
     const expiring = expireUploads({ ...later(0), blobs: dying() }, { limit: 10, fence: noFence });
     await assert.rejects(expiring, Unavailable);
     assert.equal((await locations()).length, 1);
-    assert.equal(await withdrawEnded(later(11), { limit: 10, fence: noFence }), 1);
+    assert.equal(await withdrawEnded(later(61), request), 1);
     assert.deepEqual(await locations(), []);
   });
 

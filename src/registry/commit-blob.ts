@@ -7,6 +7,7 @@ import { RegistryError } from '../oci/error-codes.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Clock } from '../std/clock.ts';
 import { Unavailable } from '../std/unavailable.ts';
+import { endUpload } from './ended-uploads.ts';
 
 /** How long a commit waits for garbage collection to finish with the same digest, in milliseconds. */
 const deletingWaitMillisMax = 2000;
@@ -109,7 +110,9 @@ async function place(
   await tx.blobs.link(repository.id, commit.digest, commit.principal, now);
   const { uploadId, leaseToken } = commit;
   const ended =
-    standing === own ? tx.uploads.delete(uploadId, leaseToken) : tx.uploads.end(uploadId, leaseToken, now);
+    standing === own
+      ? tx.uploads.delete(uploadId, leaseToken)
+      : endUpload(deps, tx, { id: uploadId, token: leaseToken, at: now });
   if (!(await ended)) throw takenAway();
   if (standing === own && step.torn !== null) await tx.uploads.noteEnded(step.torn, now);
   await tx.queues.review(

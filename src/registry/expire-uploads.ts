@@ -2,20 +2,16 @@ import { randomBytes } from 'node:crypto';
 import type { BlobStore } from '../blobs/blob-store.ts';
 import type { MetaStore, Upload } from '../meta/meta-store.ts';
 import type { Clock } from '../std/clock.ts';
+import { endUpload } from './ended-uploads.ts';
 import type { Fence } from './fence.ts';
 
 /** How long the expiry of one upload may hold it, in milliseconds. */
 const leaseMillis = 10_000;
 const stagedPageMax = 500;
-/**
- * So long after its end an upload is withdrawn once more, in milliseconds: whoever ended it may have died before it did
- * that, and a request that had lost the upload may have written a last time.
- */
-const lastWordsMillis = 10 * 60 * 1000;
 
 export interface UploadCleaningDeps {
   readonly meta: MetaStore;
-  readonly blobs: Pick<BlobStore, 'discard' | 'withdraw' | 'listStaged'>;
+  readonly blobs: Pick<BlobStore, 'discard' | 'withdraw' | 'locate' | 'listStaged'>;
   readonly clock: Clock;
 }
 
@@ -50,29 +46,10 @@ async function takeAndDelete(
       if (current === null || current.expiresAt > now) return false;
       const taken = await tx.uploads.acquire(upload.id, token, leaseMillis);
       if (taken === null || taken === 'busy') return false;
-      return tx.uploads.end(upload.id, token, now);
+      return endUpload(deps, tx, { id: upload.id, token, at: now });
     },
     { durable: false },
   );
-}
-
-/** Takes away whatever is still there of at most `limit` uploads that ended a while ago. Returns how many it saw to. */
-export async function withdrawEnded(
-  deps: UploadCleaningDeps,
-  request: { readonly limit: number; readonly fence: Fence },
-): Promise<number> {
-  const { limit, fence } = request;
-  const ended = await deps.meta.read.uploads.ended(deps.clock.now() - lastWordsMillis, limit);
-  if (ended.length === 0) return 0;
-  for (const id of ended) await deps.blobs.withdraw(id);
-  await deps.meta.transaction(
-    async (tx) => {
-      await fence(tx);
-      await tx.uploads.forgetEnded(ended);
-    },
-    { durable: false },
-  );
-  return ended.length;
 }
 
 /**

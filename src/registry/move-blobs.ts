@@ -6,6 +6,7 @@ import { type Digest, digestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Clock } from '../std/clock.ts';
 import { Unavailable } from '../std/unavailable.ts';
+import { endUpload } from './ended-uploads.ts';
 import type { Fence } from './fence.ts';
 import { RunningDigest } from './running-digests.ts';
 
@@ -204,7 +205,9 @@ async function copyAndSwitch(
       await deps.fence(tx);
       const now = clock.now();
       const isMoved = await tx.blobs.move(digest, { from, to }, now);
-      const ended = isMoved ? tx.uploads.delete(id, null) : tx.uploads.end(id, null, now);
+      const ended = isMoved
+        ? tx.uploads.delete(id, null)
+        : endUpload({ blobs: target }, tx, { id, token: null, at: now });
       if (!(await ended)) throw lost(digest);
       return isMoved;
     });
@@ -263,7 +266,12 @@ async function copy(
 /** The transaction may have been committed although its answer was lost: then the row is gone, and the copy is the blob. */
 async function withdraw({ meta, target, clock }: MoveDeps, id: UploadId): Promise<void> {
   const options = { durable: false, concurrent: true };
-  if (await meta.transaction((tx) => tx.uploads.end(id, null, clock.now()), options))
+  if (
+    await meta.transaction(
+      (tx) => endUpload({ blobs: target }, tx, { id, token: null, at: clock.now() }),
+      options,
+    )
+  )
     await target.withdraw(id);
 }
 

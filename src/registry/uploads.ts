@@ -8,6 +8,7 @@ import type { RepositoryName } from '../oci/name.ts';
 import type { Clock } from '../std/clock.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
 import { type CommittedBlob, commitBlob } from './commit-blob.ts';
+import { endUpload } from './ended-uploads.ts';
 import { type Incoming, type Receipt, type ReceiveDeps, receive, stagedDigest, toError } from './receive.ts';
 import { restagePlaced } from './restage-placed.ts';
 import type { RunningDigests } from './running-digests.ts';
@@ -65,6 +66,8 @@ export async function startUpload(
   await deps.space.require(0);
   const id = newUploadId();
   const now = deps.clock.now();
+  // Nothing but the row leads to bytes at an upload's own place.
+  const durable = ownPlace(deps.blobs, id) !== null;
   await deps.meta.transaction(
     async (tx) => {
       await requireRoom(deps, tx, request.principal);
@@ -78,9 +81,8 @@ export async function startUpload(
         startedAt: now,
         expiresAt: deps.leases.expiresAt(),
       });
-      // Nothing but the row leads to bytes at an upload's own place.
     },
-    { ...LIGHT, durable: ownPlace(deps.blobs, id) !== null },
+    { ...LIGHT, durable },
   );
   return { id, offsetBytes: 0 };
 }
@@ -284,7 +286,10 @@ async function release(deps: UploadDeps, lease: UploadLease, receipt: Receipt): 
 /** It becomes no blob. With a token: unless another request holds it by now. */
 async function end(deps: UploadDeps, id: UploadId, token: string | null): Promise<void> {
   deps.running.forget(id);
-  const ours = await deps.meta.transaction((tx) => tx.uploads.end(id, token, deps.clock.now()), LIGHT);
+  const ours = await deps.meta.transaction(
+    (tx) => endUpload(deps, tx, { id, token, at: deps.clock.now() }),
+    LIGHT,
+  );
   if (ours) await deps.blobs.withdraw(id);
 }
 

@@ -5,7 +5,8 @@ import { openFsBlobStore } from '../../src/blobs/fs/fs-blob-store.ts';
 import { openMetaStore } from '../../src/meta/open-meta-store.ts';
 import type { Stores } from '../../src/process/open-stores.ts';
 import { removeAbandonedBlobs } from '../../src/registry/abandoned-blobs.ts';
-import { expireUploads, sweepStaged, withdrawEnded } from '../../src/registry/expire-uploads.ts';
+import { withdrawEnded } from '../../src/registry/ended-uploads.ts';
+import { expireUploads, sweepStaged } from '../../src/registry/expire-uploads.ts';
 import { noFence } from '../../src/registry/fence.ts';
 import { runDrift } from '../harness/spawn-drift.ts';
 
@@ -39,12 +40,12 @@ export async function checkLeftoversOf({ meta, blobs }: Pick<Stores, 'meta' | 'b
     await expireUploads({ meta, blobs, clock }, { limit: ROWS_MAX, fence: noFence });
   } while ((await meta.read.uploads.count()) > 0 && Date.now() < deadline && (await sleep(100, true)));
   const inTwoMonths = { now: () => clock.now() + 30 * DAY_MILLISECONDS };
-  await withdrawEnded({ meta, blobs, clock: inTwoMonths }, { limit: ROWS_MAX, fence: noFence });
+  const { signal } = new AbortController();
+  await withdrawEnded({ meta, blobs, clock: inTwoMonths }, { limit: ROWS_MAX, signal, fence: noFence });
   await sweepStaged({ meta, blobs, clock }, DAY_MILLISECONDS / 1000);
   assert.equal(await meta.read.uploads.count(), 0, 'every upload has expired');
   assert.deepEqual((await blobs.listStaged(null, ROWS_MAX)).entries, [], 'no staged bytes are left');
   const deps = { meta, blobs, clock, graceSeconds: DAY_MILLISECONDS / 1000 };
-  const { signal } = new AbortController();
   await removeAbandonedBlobs(deps, { limit: ROWS_MAX, signal, fence: noFence });
   const rows = await meta.read.blobs.scan(null, ROWS_MAX);
   assert.deepEqual(

@@ -18,6 +18,8 @@ import {
 const MANY = 20;
 const CONCURRENT = { concurrent: true };
 const BLOB = digestFor('blob');
+/** More than a database answers in one row of many. */
+const LONG_TEXT = 'long'.repeat(50_000);
 
 /** What rules rely on when many of them run at once. */
 export function concurrencyContract(fixture: ContractFixture): void {
@@ -178,6 +180,7 @@ function readsAtOnce({ check }: ContractFixture): void {
         const repository = await ensure(store, name);
         await put(store, repository, manifestOf('of all'));
         await put(store, repository, manifestOf(`of ${name}`));
+        await put(store, repository, manifestOf(LONG_TEXT));
         await store.transaction(async (tx) => {
           for (const [tag, text] of [
             ['all', 'of all'],
@@ -200,6 +203,7 @@ function readsAtOnce({ check }: ContractFixture): void {
           [() => manifests.getByTag(named(`${name}/none`), tagged('own')).then(text), null],
           [() => manifests.getByDigest(name, digestFor('of all')).then(text), 'of all'],
           [() => manifests.getByDigest(name, digestFor(`of ${elsewhere}`)).then(text), theirs],
+          [() => manifests.getByDigest(name, digestFor(LONG_TEXT)).then(text), LONG_TEXT],
           [() => blobs.findLinked(name, digestFor(name)).then((blob) => blob?.digest), digestFor(name)],
           [() => blobs.findLinked(name, digestFor('none')), null],
         ] as const;

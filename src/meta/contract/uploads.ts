@@ -108,7 +108,7 @@ function listsOfUploads({ check }: ContractFixture): void {
         await tx.uploads.noteEnded('four' as UploadId, 15);
         await tx.uploads.forgetEnded([ID]);
       });
-      assert.deepEqual(await store.read.uploads.ended(100, 9), ['two', 'four']);
+      assert.deepEqual(await store.read.uploads.ended(100, 9), ['four', 'two']);
       assert.deepEqual(await store.read.uploads.known(ids), new Set(['two', 'three']));
     },
   );

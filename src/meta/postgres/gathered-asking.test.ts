@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { GatheredAsking } from './gathered-asking.ts';
 
 const ITEMS_MAX = 3;
+/** Longer than any test, but for the one that is about it. */
+const LONG_MILLISECONDS = 60_000;
 
 /** Questions whose answers are given by hand: each of its items, and what was said. */
-function world() {
+function world(waitMillisMax = LONG_MILLISECONDS) {
   const open: { readonly items: readonly string[]; say(text: string): void; fail(): void }[] = [];
   const question = (items: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, string>> => {
     const asked = Promise.withResolvers<ReadonlyMap<string, string>>();
@@ -16,7 +19,7 @@ function world() {
     });
     return asked.promise;
   };
-  const asking = new GatheredAsking<string, string>(ITEMS_MAX);
+  const asking = new GatheredAsking<string, string>({ itemsMax: ITEMS_MAX, waitMillisMax });
   const ask = (item: string, kind = 'kind') => asking.ask(kind, [`key of ${item}`, item], question);
   return { asking, open, ask };
 }
@@ -72,8 +75,41 @@ test('ask, of another kind, waits for nobody', async () => {
 });
 
 test('ask, for something that is not there, answers undefined', async () => {
-  const asking = new GatheredAsking<string, string>(ITEMS_MAX);
+  const asking = new GatheredAsking<string, string>({ itemsMax: 1, waitMillisMax: LONG_MILLISECONDS });
   assert.equal(await asking.ask('kind', ['a', 'a'], async () => new Map([['b', 'b']])), undefined);
+});
+
+test('ask, while one takes long, waits for it no longer than that', async () => {
+  const { asking, open, ask } = world(5);
+  const slow = ask('a');
+  const second = [ask('a'), ask('b')];
+  await sleep(20);
+  assert.deepEqual(open[1]?.items, ['a', 'b']);
+  open[1]?.say('2');
+  assert.deepEqual(await Promise.all(second), ['a 2', 'b 2']);
+  assert.equal(asking.size, 0);
+  const third = ask('a');
+  // The slow one ends now: that is nothing to those that came after it.
+  open[0]?.say('1');
+  assert.equal(await slow, 'a 1');
+  const fourth = ask('c');
+  assert.equal(open.length, 3);
+  open[2]?.say('3');
+  assert.equal(await third, 'a 3');
+  open[3]?.say('4');
+  assert.equal(await fourth, 'c 4');
+  assert.equal(asking.size, 0);
+});
+
+test('ask, a question that throws at once, is as one that fails', async () => {
+  const { asking, open, ask } = world();
+  const broken = asking.ask('kind', ['a', 'a'], () => {
+    throw new Error('at once');
+  });
+  await assert.rejects(broken, /at once/);
+  const next = ask('a');
+  open[0]?.say('1');
+  assert.equal(await next, 'a 1');
 });
 
 test('ask, after an answer was heard, asks anew', async () => {

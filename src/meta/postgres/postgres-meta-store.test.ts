@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import { type Postgres, startPostgres } from '../../../test/harness/postgres.ts';
+import type { RepositoryName } from '../../oci/name.ts';
 import { Unavailable } from '../../std/unavailable.ts';
-import { DEMO, digestFor, ensure } from '../contract/fixture.ts';
+import { DEMO, digestFor, ensure, manifestOf, named, put, setTag, tagged } from '../contract/fixture.ts';
 import { LedgerError, LedgerTooNew, LedgerTooOld } from '../errors.ts';
 import type { MetaStore } from '../meta-store.ts';
 import { schemaVersion } from '../migrations/index.ts';
@@ -239,3 +240,41 @@ test('reads, of a repository under its name, find what was made after they first
   assert.equal(await store.read.blobs.findLinked(DEMO, digestFor('a')), null);
   await store.close();
 });
+
+test('reads, while a part of a table does not answer, go on in the others', async () => {
+  const url = await postgres.createDatabase();
+  const store = await openTestStore(url, { queryMillisMax: 500 });
+  const names = Array.from({ length: 9 }, (_, index) => named(`parts/${index}`));
+  for (const name of names) {
+    const repository = await ensure(store, name);
+    await put(store, repository, manifestOf('one'));
+    await store.transaction((tx) =>
+      setTag(tx, repository.id, { tag: 'one', digest: manifestOf('one').digest, by: 'ann', at: 1 }),
+    );
+  }
+  const parts = await answer(
+    url,
+    'select r.name, t.tableoid::regclass::text as part from tags t join repositories r on r.id = t.repository_id',
+  );
+  const partOf = new Map(parts.map((row) => [(row as Part).name, (row as Part).part]));
+  const locked = partOf.get(names[0] ?? '');
+  const others = names.filter((name) => partOf.get(name) !== locked);
+  assert.ok(others.length > 3);
+  const locker = new pg.Client({ connectionString: url });
+  await locker.connect();
+  await locker.query(`begin; lock table ${locked} in access exclusive mode`);
+  const read = (name: RepositoryName) => store.read.manifests.getByTag(name, tagged('one'));
+  // Together they fare as the worst of them; after that each is on its own.
+  await Promise.allSettled(names.map(read));
+  const stillStuck = assert.rejects(read(names[0] as RepositoryName), isAway);
+  const found = await Promise.all(others.map(read));
+  assert.ok(found.every((manifest) => manifest?.digest === manifestOf('one').digest));
+  await stillStuck;
+  await locker.end();
+  await store.close();
+});
+
+interface Part {
+  readonly name: string;
+  readonly part: string;
+}

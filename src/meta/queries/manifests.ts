@@ -95,26 +95,12 @@ export class ManifestReads implements contract.ManifestReads {
   }
 
   async referrersSize(query: contract.ReferrersQuery): Promise<contract.ReferrersSize> {
-    const row = await this.db
-      .selectFrom(referrersPage(this.db, query).as('page'))
-      .select((eb) => [
-        eb.fn.countAll<number>().as('count'),
-        sql<number>`coalesce(sum(octet_length(descriptor)), 0)`.as('bytes'),
-      ])
-      .executeTakeFirstOrThrow();
-    return { count: row.count, bytes: row.bytes };
+    const { count, bytes } = await referrersSize(this.db, query).executeTakeFirstOrThrow();
+    return { count, bytes };
   }
 
   async referrersText(query: contract.ReferrersQuery): Promise<contract.ReferrersText> {
-    // The rows come in the order of the page within, which is that of its index.
-    const row = await this.db
-      .selectFrom(referrersPage(this.db, query).as('page'))
-      .select([
-        sql<string | null>`string_agg(descriptor, ',')`.as('text'),
-        sql<Uint8Array | null>`max(digest)`.as('last'),
-      ])
-      .executeTakeFirstOrThrow();
-    return { text: row.text ?? '', last: digestFromBytesOrNull(row.last) };
+    return referrersTextFromRow(await referrersText(this.db, query).executeTakeFirstOrThrow());
   }
 
   async referencedBy(repository: contract.RepositoryId, target: Digest): Promise<Digest | null> {
@@ -184,6 +170,34 @@ export class ManifestReads implements contract.ManifestReads {
       .where('r.target', '=', digestToBytes(target))
       .where('m.deleted_at', 'is', null);
   }
+}
+
+export function referrersSize(db: Kysely<Database>, query: contract.ReferrersQuery) {
+  return db
+    .selectFrom(referrersPage(db, query).as('page'))
+    .select((eb) => [
+      eb.fn.countAll<number>().as('count'),
+      sql<number>`coalesce(sum(octet_length(descriptor)), 0)`.as('bytes'),
+    ]);
+}
+
+interface ReferrersTextRow {
+  readonly text: string | null;
+  readonly last: Uint8Array | null;
+}
+
+/** The rows come in the order of the page within, which is that of its index. */
+export function referrersText(db: Kysely<Database>, query: contract.ReferrersQuery) {
+  return db
+    .selectFrom(referrersPage(db, query).as('page'))
+    .select([
+      sql<ReferrersTextRow['text']>`string_agg(descriptor, ',')`.as('text'),
+      sql<ReferrersTextRow['last']>`max(digest)`.as('last'),
+    ]);
+}
+
+export function referrersTextFromRow(row: ReferrersTextRow): contract.ReferrersText {
+  return { text: row.text ?? '', last: digestFromBytesOrNull(row.last) };
 }
 
 export function referrersPage(db: Kysely<Database>, query: contract.ReferrersQuery) {

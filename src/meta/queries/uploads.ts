@@ -208,7 +208,7 @@ export class UploadQueries extends UploadReads implements contract.UploadWrites 
     await this.db
       .insertInto('ended_uploads')
       .values({ id, ended_at: at })
-      .onConflict((conflict) => conflict.column('id').doNothing())
+      .onConflict((conflict) => conflict.column('id').doUpdateSet({ ended_at: at }))
       .execute();
   }
 

@@ -1,15 +1,24 @@
-import type { Kysely } from 'kysely';
+import type { Kysely, SelectQueryBuilder } from 'kysely';
 import type { BlobLocation, UploadId } from '../../blobs/blob-store.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import type { ByteCache } from '../../std/byte-cache.ts';
 import { digestFromHex, digestToBytes } from '../digest-bytes.ts';
-import type { LedgerUser, LinkedBlob, MetaReads, StoredManifest, Upload } from '../meta-store.ts';
+import type {
+  LedgerUser,
+  LinkedBlob,
+  MetaReads,
+  ReferrersQuery,
+  ReferrersSize,
+  ReferrersText,
+  StoredManifest,
+  Upload,
+} from '../meta-store.ts';
 import { AccessReads, userFromRow } from '../queries/access.ts';
 import { BlobReads } from '../queries/blobs.ts';
 import { readGroups } from '../queries/groups.ts';
-import { ManifestReads } from '../queries/manifests.ts';
+import { ManifestReads, referrersSize, referrersText, referrersTextFromRow } from '../queries/manifests.ts';
 import type { Surroundings } from '../queries/surroundings.ts';
 import { UploadReads, uploadFromRow } from '../queries/uploads.ts';
 import type { BlobTable, Database, UploadTable } from '../schema.ts';
@@ -41,7 +50,8 @@ const hotStatements = {
   upload: 'select * from uploads where id = ?',
 } as const;
 
-type One = <Row>(sql: string, ...parameters: readonly (string | Uint8Array)[]) => Row | null;
+type Parameter = string | number | Uint8Array;
+type One = <Row>(sql: string, ...parameters: readonly Parameter[]) => Row | null;
 
 interface Means {
   readonly one: One;
@@ -60,7 +70,7 @@ export function hotReadGroups(
   },
 ): MetaReads {
   const { connection, around, memory } = deps;
-  const one: One = <Row>(sql: string, ...parameters: readonly (string | Uint8Array)[]) => {
+  const one: One = <Row>(sql: string, ...parameters: readonly Parameter[]) => {
     const { rows } = around(() => connection.execute(sql, parameters));
     return (rows[0] as Row | undefined) ?? null;
   };
@@ -72,6 +82,10 @@ export function hotReadGroups(
     uploads: new HotUploadReads(db, one),
     access: new HotAccessReads(db, means),
   };
+}
+
+function keyOf({ repository, subject, artifactType, after, limit }: ReferrersQuery): string {
+  return JSON.stringify([repository, subject, artifactType, after, limit]);
 }
 
 type FoundManifest = Omit<StoredManifest, 'bytes'>;
@@ -99,6 +113,29 @@ class HotManifestReads extends ManifestReads {
       this.#findByDigest(repository, digest),
     );
     return found === null ? null : this.#withBytes(repository, found);
+  }
+
+  override async referrersSize(query: ReferrersQuery): Promise<ReferrersSize> {
+    const { memory } = this.#means;
+    return memory.recall(`referrers size ${keyOf(query)}`, () => {
+      const { count, bytes } = this.#first(referrersSize(this.db, query));
+      return { count, bytes };
+    });
+  }
+
+  override async referrersText(query: ReferrersQuery): Promise<ReferrersText> {
+    const { memory } = this.#means;
+    return memory.recall(
+      `referrers ${keyOf(query)}`,
+      () => referrersTextFromRow(this.#first(referrersText(this.db, query))),
+      ({ text }) => text.length,
+    );
+  }
+
+  /** At once: what is awaited may be older than what was committed meanwhile, and would be kept for new. */
+  #first<Row>(query: Pick<SelectQueryBuilder<Database, never, Row>, 'compile'>): Row {
+    const { sql, parameters } = query.compile();
+    return this.#means.one<Row>(sql, ...(parameters as Parameter[])) as Row;
   }
 
   #findByTag(repository: RepositoryName, tag: Tag): FoundManifest | null {

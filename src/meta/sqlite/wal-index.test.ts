@@ -107,6 +107,24 @@ describe('UnchangedMemory.recall', () => {
     assert.equal(asked, 2);
   });
 
+  it('long answers, more than there is room for, are forgotten and asked for again', () => {
+    const memory = new UnchangedMemory(index);
+    let asked = 0;
+    const ask = (key: string) =>
+      memory.recall(
+        key,
+        () => {
+          asked += 1;
+          return key;
+        },
+        () => 6 * 1024 * 1024,
+      );
+    for (const key of ['a', 'b', 'a', 'b']) assert.equal(ask(key), key);
+    assert.equal(asked, 2);
+    for (const key of ['c', 'c', 'a']) assert.equal(ask(key), key);
+    assert.equal(asked, 4);
+  });
+
   it('another process commits, never gives what was there before', async () => {
     const script = `
       const { DatabaseSync } = require('node:sqlite');
