@@ -107,6 +107,40 @@ describe('commit', () => {
     assert.deepEqual(log, [`sync ${againPath}`, `rename ${againPath} ${blobPath}`, `sync ${fanOut}`]);
   });
 
+  it('a large upload, is synced while it comes; when that fails, it is staged no more', async (t) => {
+    const root = await directory(t);
+    let synced = 0;
+    let fails = false;
+    const files: FileOperations = {
+      ...systemFileOperations,
+      open: async (...args) => {
+        const handle = await systemFileOperations.open(...args);
+        const datasync = handle.datasync.bind(handle);
+        handle.datasync = async () => {
+          synced += 1;
+          if (fails) throw systemError('fdatasync', 'EIO');
+          await datasync();
+        };
+        return handle;
+      },
+    };
+    const store = await openFsBlobStore({ root, files });
+    const piece = Buffer.alloc(1024 * 1024);
+    const pieces = async function* (count: number) {
+      for (let number = 0; number < count; number += 1) yield piece;
+    };
+    const { signal } = new AbortController();
+    const id = newUploadId();
+    assert.equal(await store.append(id, 0, pieces(63), signal), 63 * piece.length);
+    assert.equal(synced, 0);
+    assert.equal(await store.append(id, 63 * piece.length, pieces(130), signal), 193 * piece.length);
+    assert.ok(synced > 0);
+    fails = true;
+    const appending = store.append(id, 193 * piece.length, pieces(65), signal);
+    await assert.rejects(appending, isUnavailable(/input\/output error/));
+    assert.equal(await store.staged(id), null);
+  });
+
   it('an upload that was begun long ago, gives the blob the time of its commit', async (t) => {
     const root = await directory(t);
     const store = await openFsBlobStore({ root });

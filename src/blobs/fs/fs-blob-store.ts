@@ -29,7 +29,7 @@ import {
 } from './layout.ts';
 import { listFanOut } from './listing.ts';
 import { prepareRoot } from './prepare.ts';
-import { writeChunks } from './write-chunks.ts';
+import { SyncFailed, writeChunks } from './write-chunks.ts';
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
 
@@ -96,6 +96,10 @@ class FsBlobStore implements BlobStore {
           throw new RangeError(`offset ${offset} is beyond the ${stats.size} bytes staged`);
         if (offset < stats.size) await handle.truncate(offset);
         return await writeChunks(handle, offset, chunks, signal);
+      } catch (error) {
+        if (!(error instanceof SyncFailed)) throw error;
+        await this.#lose(uploadId);
+        throw error.cause;
       } finally {
         await handle.close();
       }
@@ -277,10 +281,14 @@ class FsBlobStore implements BlobStore {
     try {
       await handle.sync();
     } catch (error) {
-      this.#lost.add(uploadId);
-      await this.#removeLost(uploadId).catch(() => undefined);
+      await this.#lose(uploadId);
       throw error;
     }
+  }
+
+  async #lose(uploadId: UploadId): Promise<void> {
+    this.#lost.add(uploadId);
+    await this.#removeLost(uploadId).catch(() => undefined);
   }
 
   async #removeLost(uploadId: UploadId): Promise<void> {
