@@ -24,8 +24,8 @@ export function findContradictions(checked: Checked): Problem[] {
     [['backend', 'tieredCold', 'migrateFrom', 's3Bucket', 's3AccessKey', 's3SecretKey'], checkS3],
     [['backend', 'tieredCold', 'migrateFrom', 's3PartSize', 's3UploadMemory'], checkS3Memory],
     [['backend', 'redirect', 'redirectSize', 'redirectLifetime', 's3PublicEndpoint'], checkRedirect],
-    [['backend', ...GHOSTBAY_NEEDED], checkGhostbay],
-    [['backend', 'ghostbaySegment', 'ghostbayUploadMemory'], checkGhostbayMemory],
+    [['backend', 'migrateFrom', ...GHOSTBAY_NEEDED], checkGhostbay],
+    [['backend', 'migrateFrom', 'ghostbaySegment', 'ghostbayUploadMemory'], checkGhostbayMemory],
     [['users', 'htpasswd'], checkNames],
     [['users', 'htpasswd', 'userScopes'], checkScopes],
     [['bind', 'ui'], checkAddresses],
@@ -129,7 +129,8 @@ function checkMigration({ values, settings }: Checked): Problem[] {
   const kept = keptIn(values);
   if (kept !== values.migrateFrom && kept !== 'memory') return [];
   const message = `storage.migrate_from is "${values.migrateFrom}", and storage.backend keeps blobs in "${kept}"`;
-  return [problem(settings, 'migrateFrom', message, 'blobs move between "fs" and "s3": name the other one')];
+  const suggestion = 'blobs move between "fs", "s3" and "ghostbay": name another one';
+  return [problem(settings, 'migrateFrom', message, suggestion)];
 }
 
 function checkS3({ values, settings }: Checked): Problem[] {
@@ -141,14 +142,10 @@ function checkS3({ values, settings }: Checked): Problem[] {
   }
   const problems: Problem[] = [];
   if (values.s3Bucket === null) {
-    const of =
-      values.migrateFrom === 's3'
-        ? 'storage.migrate_from'
-        : values.backend === 's3'
-          ? 'storage.backend'
-          : 'tiered.cold';
-    const message = `${of} is "s3", but s3.bucket is not set`;
-    problems.push(problem(settings, 'backend', message, 'set DRIFT_S3_BUCKET'));
+    const asking =
+      values.migrateFrom === 's3' ? 'migrateFrom' : values.backend === 's3' ? 'backend' : 'tieredCold';
+    const message = `${KEYS[asking].path} is "s3", but s3.bucket is not set`;
+    problems.push(problem(settings, asking, message, 'set DRIFT_S3_BUCKET'));
   }
   const [set, missing]: [KeyId, KeyId] =
     values.s3SecretKey === null ? ['s3AccessKey', 's3SecretKey'] : ['s3SecretKey', 's3AccessKey'];
@@ -204,21 +201,26 @@ const GHOSTBAY_NEEDED = [
   'ghostbaySecretKey',
 ] as const satisfies readonly KeyId[];
 
+function needsGhostbay({ backend, migrateFrom }: KeyValues): boolean {
+  return backend === 'ghostbay' || migrateFrom === 'ghostbay';
+}
+
 function checkGhostbay({ values, settings }: Checked): Problem[] {
-  if (values.backend !== 'ghostbay') {
+  if (!needsGhostbay(values)) {
     return withoutEffect(settings, GHOSTBAY_KEYS, {
       because: `storage.backend is "${values.backend}"`,
       suggestion: 'set storage.backend = "ghostbay"',
     });
   }
+  const asking = values.migrateFrom === 'ghostbay' ? 'migrateFrom' : 'backend';
   return GHOSTBAY_NEEDED.filter((id) => values[id] === null).map((id) => {
-    const message = `storage.backend is "ghostbay", but ${KEYS[id].path} is not set`;
-    return problem(settings, 'backend', message, `set ${KEYS[id].env[0]}`);
+    const message = `${KEYS[asking].path} is "ghostbay", but ${KEYS[id].path} is not set`;
+    return problem(settings, asking, message, `set ${KEYS[id].env[0]}`);
   });
 }
 
 function checkGhostbayMemory({ values, settings }: Checked): Problem[] {
-  if (values.backend !== 'ghostbay' || values.ghostbayUploadMemory >= 2 * values.ghostbaySegment) return [];
+  if (!needsGhostbay(values) || values.ghostbayUploadMemory >= 2 * values.ghostbaySegment) return [];
   const set = settings.has('ghostbaySegment') ? 'ghostbaySegment' : 'ghostbayUploadMemory';
   const message = 'ghostbay.upload_memory is less than twice ghostbay.segment_size';
   return [problem(settings, set, message, 'make the segments smaller or the memory larger')];

@@ -42,7 +42,7 @@ export interface TlsConfig {
 export interface StorageConfig {
   readonly backend: 'fs' | 'memory' | 's3' | 'ghostbay' | 'tiered';
   /** The store that blobs move away from. */
-  readonly migrateFrom: 'none' | 'fs' | 's3';
+  readonly migrateFrom: 'none' | 'fs' | 's3' | 'ghostbay';
   /** Directory of blobs, staged uploads and (by default) the ledger. */
   readonly root: string;
   /** New uploads are refused while less than this is free on the device. */

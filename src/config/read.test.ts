@@ -72,6 +72,16 @@ const CONTRADICTIONS: readonly (readonly [name: string, setup: Setup, message: R
     /storage\.migrate_from is "s3", but s3\.bucket is not set/,
   ],
   [
+    'a migration from GhostBay without its keys',
+    { env: { DRIFT_STORAGE_MIGRATE_FROM: 'ghostbay', DRIFT_GHOSTBAY_ENDPOINT: 'http://ghostbay:8080' } },
+    /storage\.migrate_from is "ghostbay", but ghostbay\.bucket is not set/,
+  ],
+  [
+    'a migration into nothing that lasts',
+    { env: { DRIFT_STORAGE_BACKEND: 'memory', DRIFT_STORAGE_MIGRATE_FROM: 'fs' } },
+    /blobs move between "fs", "s3" and "ghostbay"/,
+  ],
+  [
     'tiers without a hot directory',
     { env: { DRIFT_STORAGE_BACKEND: 'tiered', DRIFT_S3_BUCKET: 'drift' } },
     /tiered\.hot_path is not set/,

@@ -264,7 +264,7 @@ function buildTiered(values: KeyValues): Config['storage']['tiered'] {
 
 function buildGhostbay(values: KeyValues): Config['storage']['ghostbay'] {
   const { ghostbayEndpoint: endpoint, ghostbayBucket: bucket } = values;
-  if (values.backend !== 'ghostbay' || endpoint === null || bucket === null) return null;
+  if (endpoint === null || bucket === null) return null;
   const { ghostbaySegment: segmentBytes, ghostbayUploadMemory: uploadMemoryBytesMax } = values;
   return { endpoint, bucket, segmentBytes, uploadMemoryBytesMax };
 }

@@ -32,8 +32,8 @@ export const STORAGE_KEYS = {
   migrateFrom: key<StorageConfig['migrateFrom']>({
     path: 'storage.migrate_from',
     env: ['DRIFT_STORAGE_MIGRATE_FROM'],
-    type: choice<'fs' | 's3' | 'none'>({
-      words: ['none', 'fs', 's3'],
+    type: choice<StorageConfig['migrateFrom']>({
+      words: ['none', 'fs', 's3', 'ghostbay'],
       spellings: { filesystem: 'fs', minio: 's3' },
     }),
     fallback: () => 'none',

@@ -6,6 +6,9 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { CopyObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3';
+import { type GhostbayDouble, startGhostbay } from '../harness/ghostbay.ts';
+import { bucketOn, GHOSTBAY_BUCKET } from '../harness/ghostbay-bucket.ts';
 import { basic, openConnection } from '../harness/http-connection.ts';
 import { startMinio } from '../harness/minio.ts';
 import { pushBlob, pushImage } from '../harness/push-image.ts';
@@ -16,14 +19,19 @@ const PASSWORD = 'correct-horse-battery';
 const headers = basic('admin', PASSWORD);
 const REPOSITORY = 'ghost/demo';
 const BLOBS = 60;
+/** Several parts of a multipart upload, several segments in GhostBay. */
+const LARGE_BYTES = 12 * 1024 * 1024 + 7;
+
+const BACKENDS = ['fs', 's3', 'ghostbay'] as const;
 
 interface World {
   readonly data: string;
+  readonly ghostbay: GhostbayDouble;
   readonly bucket: string;
   readonly pushed: Map<string, Buffer>;
 }
 
-describe('drift storage migrate', () => {
+describe('drift storage migrate', { concurrency: 3 }, () => {
   let service: S3Service;
   before(async () => {
     service = await startMinio();
@@ -31,25 +39,34 @@ describe('drift storage migrate', () => {
   after(() => service[Symbol.asyncDispose]());
 
   function envOf(world: World, storage: Readonly<Record<string, string>>): Record<string, string> {
-    const needsBucket = Object.values(storage).includes('s3');
+    const used = Object.values(storage);
     const bucket = {
       DRIFT_S3_ENDPOINT: service.endpoint,
       DRIFT_S3_BUCKET: world.bucket,
       DRIFT_S3_ACCESS_KEY: service.accessKey,
       DRIFT_S3_SECRET_KEY: service.secretKey,
+      DRIFT_S3_PART_SIZE: '5 MiB',
+    };
+    const ghostbay = {
+      DRIFT_GHOSTBAY_ENDPOINT: world.ghostbay.endpoint,
+      DRIFT_GHOSTBAY_BUCKET: GHOSTBAY_BUCKET,
+      DRIFT_GHOSTBAY_ACCESS_KEY: 'AKIA0000000000000000',
+      DRIFT_GHOSTBAY_SECRET_KEY: 'secret',
+      DRIFT_GHOSTBAY_SEGMENT_SIZE: '1 MiB',
     };
     return {
       DRIFT_USERS: `admin:${PASSWORD}`,
       DRIFT_LOG: 'warn,process=info',
-      ...(needsBucket ? bucket : {}),
+      ...(used.includes('s3') ? bucket : {}),
+      ...(used.includes('ghostbay') ? ghostbay : {}),
       ...storage,
     };
   }
 
-  async function push(drift: SpawnedDrift, { pushed }: World, count: number): Promise<void> {
+  async function push(drift: SpawnedDrift, { pushed }: World, sizes: readonly number[]): Promise<void> {
     const connection = openConnection(drift.registryUrl);
-    for (let index = 0; index < count; index++) {
-      const bytes = randomBytes(1000 + 100 * index);
+    for (const size of sizes) {
+      const bytes = randomBytes(size);
       pushed.set(await pushBlob({ connection, repository: REPOSITORY, headers }, bytes), bytes);
     }
     connection.close();
@@ -87,7 +104,7 @@ describe('drift storage migrate', () => {
         while (!isOver) await assertServed(drift, world);
       })(),
       (async () => {
-        while (!isOver) await push(drift, world, 3);
+        while (!isOver) await push(drift, world, [1000, 1100, 1200]);
       })(),
     ]);
     // Told where it is waited for.
@@ -103,13 +120,36 @@ describe('drift storage migrate', () => {
     };
   }
 
-  for (const [from, to] of [
-    ['fs', 's3'],
-    ['s3', 'fs'],
-  ] as const) {
+  /** What is left of blobs and uploads. */
+  async function keptIn(backend: (typeof BACKENDS)[number], world: World): Promise<readonly string[]> {
+    if (backend === 'fs') {
+      const files = ['blobs', 'uploads'].flatMap((name) =>
+        readdirSync(join(world.data, name), { recursive: true, withFileTypes: true }),
+      );
+      return files.filter((file) => file.isFile()).map(({ name }) => name);
+    }
+    if (backend === 'ghostbay') return world.ghostbay.keys(GHOSTBAY_BUCKET);
+    const client = service.openClient();
+    const keys = await keysOf(client, world.bucket);
+    client.destroy();
+    return keys;
+  }
+
+  async function copyObjects(from: string, to: string): Promise<void> {
+    const client = service.openClient();
+    for (const key of await keysOf(client, from))
+      await client.send(new CopyObjectCommand({ Bucket: to, Key: key, CopySource: `${from}/${key}` }));
+    client.destroy();
+  }
+
+  for (const [from, to] of BACKENDS.flatMap((one) =>
+    BACKENDS.filter((other) => other !== one).map((other) => [one, other] as const),
+  )) {
     it(`from ${from} to ${to}, under pulls and pushes, killed in between, moves everything`, async () => {
       const data = mkdtempSync(join(tmpdir(), 'drift-migrate-'));
-      const world: World = { data, bucket: await service.createBucket(), pushed: new Map() };
+      const ghostbay = await startGhostbay();
+      await bucketOn(ghostbay);
+      const world: World = { data, ghostbay, bucket: await service.createBucket(), pushed: new Map() };
       const started: SpawnedDrift[] = [];
       const start = async (env: Record<string, string>): Promise<SpawnedDrift> => {
         const drift = await spawnDrift({ env, dataDirectory: data });
@@ -118,7 +158,10 @@ describe('drift storage migrate', () => {
       };
       try {
         const old = await start(envOf(world, { DRIFT_STORAGE_BACKEND: from }));
-        await push(old, world, BLOBS);
+        await push(old, world, [
+          LARGE_BYTES,
+          ...Array.from({ length: BLOBS }, (_, index) => 1000 + 100 * index),
+        ]);
         const connection = openConnection(old.registryUrl);
         await pushImage({ connection, repository: REPOSITORY, headers }, 'v1');
         connection.close();
@@ -145,23 +188,41 @@ describe('drift storage migrate', () => {
         const only = await start(after);
         await assertServed(only, world);
         await only.stop();
-        if (from === 'fs') {
-          const files = readdirSync(join(data, 'blobs'), { recursive: true, withFileTypes: true });
-          assert.deepEqual(
-            files.filter((file) => file.isFile()),
-            [],
-          );
-        }
+        assert.deepEqual(await keptIn(from, world), []);
+        assert.notDeepEqual(await keptIn(to, world), []);
       } finally {
         for (const drift of started) await drift.kill();
+        await ghostbay.stop();
         rmSync(data, { recursive: true, force: true });
       }
     });
   }
 
+  it('a bucket that was copied by other means serves what the first one served', async () => {
+    const data = mkdtempSync(join(tmpdir(), 'drift-migrate-'));
+    const ghostbay = await startGhostbay();
+    const world: World = { data, ghostbay, bucket: await service.createBucket(), pushed: new Map() };
+    const moved: World = { ...world, bucket: await service.createBucket() };
+    const storage = { DRIFT_STORAGE_BACKEND: 's3' };
+    const old = await spawnDrift({ env: envOf(world, storage), dataDirectory: data });
+    await push(old, world, [LARGE_BYTES, 1000]);
+    await copyObjects(world.bucket, moved.bucket);
+    await push(old, world, [2000, 3000]);
+    await old.stop();
+    await copyObjects(world.bucket, moved.bucket);
+    const fsck = await runDrift(['fsck', '--rehash'], { dataDirectory: data, env: envOf(moved, storage) });
+    assert.equal(fsck.stdout, 'Ledger and blobs agree.\n');
+    const drift = await spawnDrift({ env: envOf(moved, storage), dataDirectory: data });
+    await assertServed(drift, world);
+    await drift.stop();
+    await ghostbay.stop();
+    rmSync(data, { recursive: true, force: true });
+  });
+
   it('without storage.migrate_from, or to another backend, says what to configure', async () => {
     const data = mkdtempSync(join(tmpdir(), 'drift-migrate-'));
-    const world: World = { data, bucket: 'none', pushed: new Map() };
+    const ghostbay = await startGhostbay();
+    const world: World = { data, ghostbay, bucket: 'none', pushed: new Map() };
     for (const storage of [
       { DRIFT_STORAGE_BACKEND: 'fs' },
       { DRIFT_STORAGE_BACKEND: 'fs', DRIFT_STORAGE_MIGRATE_FROM: 's3' },
@@ -171,6 +232,12 @@ describe('drift storage migrate', () => {
       assert.equal(refused.code, 78, refused.stderr);
       assert.match(refused.stderr, /set storage\.backend = "s3" and storage\.migrate_from/);
     }
+    await ghostbay.stop();
     rmSync(data, { recursive: true, force: true });
   });
 });
+
+async function keysOf(client: S3Client, bucket: string): Promise<string[]> {
+  const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }));
+  return Contents.map(({ Key }) => Key ?? '');
+}
