@@ -17,6 +17,8 @@ export interface Load {
   readonly headers: Readonly<Record<string, string>>;
   readonly connections: number;
   readonly seconds: number;
+  /** How long each connection rests before a request: 0, as fast as the server answers. */
+  readonly restMilliseconds?: number;
 }
 
 /** GETs as fast as the server answers them. Throws when one of them fails. */
@@ -43,9 +45,9 @@ export async function getManyTimes(server: Server, load: Load): Promise<Numbers>
   };
 }
 
-/** For wrk; null when the same request is sent again and again. */
-function scriptOf(server: Server, { path, thenPaths = [] }: Load): string | null {
-  if (thenPaths.length === 0) return null;
+/** For wrk; null when the same request is sent again and again, without a rest. */
+function scriptOf(server: Server, { path, thenPaths = [], restMilliseconds = 0 }: Load): string | null {
+  if (thenPaths.length === 0 && restMilliseconds === 0) return null;
   const file = join(server.directory, 'load.lua');
   const list = [path, ...thenPaths].map((each) => JSON.stringify(each)).join(', ');
   writeFileSync(
@@ -58,6 +60,7 @@ function scriptOf(server: Server, { path, thenPaths = [] }: Load): string | null
        at = at % #requests + 1
        return requests[at]
      end
+     ${restMilliseconds === 0 ? '' : `function delay() return ${restMilliseconds} end`}
     `,
   );
   return file;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Numbers, percentile } from './measure.ts';
 import { makeImage, Pusher } from './push.ts';
 import { cpuSecondsOf } from './servers/process-tree.ts';
@@ -12,6 +13,8 @@ export interface PushLoad {
   readonly repositories: number;
   /** In the tags: no two rounds push the same ones. */
   readonly round: number;
+  /** How long each client rests before an image: 0, as fast as the server takes them. */
+  readonly restMilliseconds?: number;
 }
 
 /** Pushes small images, each of them new, as fast as the server takes them. */
@@ -23,6 +26,7 @@ export async function pushManyImages(server: Server, load: PushLoad): Promise<Nu
   const client = async (number: number): Promise<void> => {
     // Each client has its share of the repositories, as a build farm has, and one token for each of them.
     for (let index = 0; performance.now() < deadline; index += 1) {
+      await sleep(load.restMilliseconds ?? 0);
       const repository = `bench/app-${(number + index * load.clients) % load.repositories}`;
       const pusher = new Pusher(server, await tokenOf(server, repository));
       const image = makeImage(SMALL_IMAGE.layers, SMALL_IMAGE.layerBytes);

@@ -1,4 +1,4 @@
-import { getManyTimes } from '../load.ts';
+import { getManyTimes, type Load } from '../load.ts';
 import { alternate, atLeast, atMost, type Claim, type Numbers, numberOf } from '../measure.ts';
 import { MANIFEST_TYPE, makeImage, Pusher } from '../push.ts';
 import { pushManyImages } from '../push-load.ts';
@@ -7,7 +7,7 @@ import { withStack } from '../servers/on-postgres.ts';
 import { type Server, withServers } from '../servers/server.ts';
 
 const REPOSITORY = 'bench/app';
-/** Connections or clients, over all nodes: as many for one as for three. */
+/** Connections or clients of a flood, over all nodes: as many for one as for three. */
 const CLIENTS = 30;
 /** More than there are connections: hardly two of them ask for the same at once. */
 const TAGS = 256;
@@ -45,9 +45,20 @@ function manifestClaim(name: string, title: string, tags: number): Claim {
   };
 }
 
+/** Rests that leave a node of one worker a load far below what it can do. */
+const RESTS = { get: 10, push: 1_500 };
+const CLIENTS_RESTING = { get: 30, push: 10 };
+
+interface Loaded {
+  readonly name: string;
+  readonly nodes: readonly Server[];
+  /** Each node has what one has alone; else `CLIENTS` flood all of them together. */
+  readonly isResting: boolean;
+}
+
 export const nodesCpu: Claim = {
   name: 'nodes-cpu',
-  title: `CPU of three nodes of a worker each, and of one of one worker and of three, on PostgreSQL and MinIO, ${CLIENTS} clients in all`,
+  title: `CPU of three nodes of a worker each, and of one node, on PostgreSQL and MinIO: each node at the same load, and flooded by ${CLIENTS} clients in all`,
   run: ({ rounds, seconds }) =>
     withStack(async (stack) => {
       const starts = [
@@ -56,47 +67,57 @@ export const nodesCpu: Claim = {
         ...(await stack.nodes(3, { name: 'one of three', workers: 1 })),
       ];
       return withServers(starts, async (servers) => {
-        const subjects = [
-          { name: 'one node, one worker', nodes: servers.slice(0, 1) },
-          { name: 'one node, three workers', nodes: servers.slice(1, 2) },
-          { name: 'three nodes', nodes: servers.slice(2) },
+        const [one, threeWorkers, three] = [servers.slice(0, 1), servers.slice(1, 2), servers.slice(2)];
+        const subjects: readonly Loaded[] = [
+          { name: 'one node', nodes: one, isResting: true },
+          { name: 'three nodes, each at its load', nodes: three, isResting: true },
+          { name: 'one node of three workers, flooded', nodes: threeWorkers, isResting: false },
+          { name: 'one node of one worker, flooded', nodes: one, isResting: false },
+          { name: 'three nodes, flooded', nodes: three, isResting: false },
         ];
-        for (const { nodes } of subjects) await pushTags(nodes[0] as Server, 1);
-        const numbers = await alternate(subjects, rounds, ({ nodes }, round) =>
-          loadAll(nodes, { seconds, round }),
+        for (const nodes of [one, threeWorkers, three]) await pushTags(nodes[0] as Server, 1);
+        const numbers = await alternate(subjects, rounds, (subject, round) =>
+          loadAll(subject, { seconds, round }),
         );
-        const target = (what: string, cost: string, to: string) =>
-          atMost(
-            `CPU of ${what}, three nodes to ${to}`,
-            numberOf(numbers, 'three nodes', cost) / numberOf(numbers, to, cost),
-            1.1,
+        const targets = ([of, to]: readonly [string, string]) =>
+          (['CPU µs/request', 'CPU ms/image'] as const).map((cost) =>
+            atMost(`${cost}, ${of} to ${to}`, numberOf(numbers, of, cost) / numberOf(numbers, to, cost), 1.1),
           );
-        return {
-          numbers,
-          targets: subjects
-            .slice(0, 2)
-            .flatMap(({ name }) => [
-              target('a manifest GET', 'CPU µs/request', name),
-              target('an image pushed', 'CPU ms/image', name),
-            ]),
-        };
+        const pairs = [
+          ['three nodes, each at its load', 'one node'],
+          ['three nodes, flooded', 'one node of three workers, flooded'],
+          ['three nodes, flooded', 'one node of one worker, flooded'],
+        ] as const;
+        return { numbers, targets: pairs.flatMap(targets) };
       });
     }),
 };
 
-/** The same number of clients, spread over the nodes. */
 async function loadAll(
-  nodes: readonly Server[],
+  { nodes, isResting }: Loaded,
   { seconds, round }: { readonly seconds: number; readonly round: number },
 ): Promise<Numbers> {
   const clients = CLIENTS / nodes.length;
   const gets = await Promise.all(
-    nodes.map((node) => getManifests(node, { tags: 1, connections: clients, seconds })),
+    nodes.map((node) =>
+      getManifests(node, {
+        tags: 1,
+        connections: isResting ? CLIENTS_RESTING.get : clients,
+        restMilliseconds: isResting ? RESTS.get : 0,
+        seconds,
+      }),
+    ),
   );
   const pushes = await Promise.all(
     nodes.map((node, index) =>
-      // A round for each node: what one pushes is new to the others.
-      pushManyImages(node, { clients, seconds, repositories: 400, round: round * nodes.length + index }),
+      pushManyImages(node, {
+        clients: isResting ? CLIENTS_RESTING.push : clients,
+        restMilliseconds: isResting ? RESTS.push : 0,
+        seconds,
+        repositories: 400,
+        // For each node and load its own: what one pushes is new to the others.
+        round: 2 * (round * nodes.length + index) + (isResting ? 0 : 1),
+      }),
     ),
   );
   return {
@@ -121,7 +142,7 @@ async function pushTags(server: Server, tags: number): Promise<void> {
 
 async function getManifests(
   server: Server,
-  { tags, ...load }: { readonly tags: number; readonly connections: number; readonly seconds: number },
+  { tags, ...load }: { readonly tags: number } & Omit<Load, 'path' | 'thenPaths' | 'headers'>,
 ): Promise<Numbers> {
   const headers = { ...(await server.authorize([REPOSITORY])), accept: MANIFEST_TYPE };
   const [path = '', ...thenPaths] = Array.from(
