@@ -29,7 +29,12 @@ export const REFUSED: readonly RefusedName[] = [
   { paths: ['database.zqlite_url'], env: ['DRIFT_DATABASE_ZQLITE_URL'], reason: notPart('zqlite') },
   { paths: ['quic', 'quic_fabric'], env: ['DRIFT_QUIC_'], reason: notPart('the QUIC transport') },
   { paths: ['rbac'], env: ['DRIFT_RBAC_'], reason: notPart('role-based access control') },
-  { paths: ['cluster'], env: ['DRIFT_CLUSTER_'], reason: notPart('clustering') },
+  {
+    paths: ['cluster'],
+    env: ['DRIFT_CLUSTER_'],
+    reason:
+      'nodes are whoever shares one PostgreSQL and one store, and need no list of each other; server.node_name names one',
+  },
   { paths: ['replication'], env: ['DRIFT_REPLICATION_'], reason: notPart('replication') },
   { paths: ['signing'], env: ['DRIFT_SIGNING_'], reason: notPart('enforcing signatures') },
   { paths: ['cache'], env: ['DRIFT_CACHE_', 'DRIFT_REDIS_'], reason: notPart('an external cache') },
