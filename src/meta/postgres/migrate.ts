@@ -1,6 +1,7 @@
 import { LedgerError, LedgerTooNew, LedgerTooOld } from '../errors.ts';
 import { compatibleFrom, migrations, type SqlWords, schemaVersion } from '../migrations/index.ts';
 import type { Answer, Held } from './pool.ts';
+import { CLOCK_SQL } from './surroundings.ts';
 
 /** Names the lock under which one node migrates and the others wait. */
 const MIGRATION_LOCK = 0x64726966;
@@ -89,7 +90,7 @@ async function refuseBesideOlder(
   const needed = Math.max(...pending.map(compatibleFrom));
   const { rows } = await held.run(
     `select name from nodes
-      where schema_version < $1 and seen_until >= (extract(epoch from clock_timestamp()) * 1000)::bigint
+      where schema_version < $1 and seen_until >= ${CLOCK_SQL}
       order by name`,
     [needed],
   );

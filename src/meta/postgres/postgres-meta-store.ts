@@ -11,6 +11,7 @@ import { NoticeListener } from './notices.ts';
 import { type Answer, type Held, Pool, type PoolOptions } from './pool.ts';
 import { fromPostgres, isConnectionLost, isWorthAnotherRun } from './postgres-errors.ts';
 import { Replicas, withLists } from './replicas.ts';
+import { CLOCK_SQL } from './surroundings.ts';
 import { withoutPassword } from './without-password.ts';
 
 const DRIVER = 'postgres';
@@ -109,8 +110,7 @@ class Store implements MetaStore {
   }
 
   readonly now = async (): Promise<number> => {
-    const sql = 'select (extract(epoch from clock_timestamp()) * 1000)::bigint as now';
-    const { rows } = await this.#timedRead(sql, []);
+    const { rows } = await this.#timedRead(`select ${CLOCK_SQL} as now`, []);
     return Number(rows[0]?.['now']);
   };
 
