@@ -21,7 +21,7 @@ export interface Load {
   readonly restMilliseconds?: number;
 }
 
-/** GETs as fast as the server answers them. Throws when one of them fails. */
+/** GETs as fast as the server answers them, or with rests. Throws when one of them fails. */
 export async function getManyTimes(server: Server, load: Load): Promise<Numbers> {
   const headers = Object.entries(load.headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
   const amount = ['-t', '2', '-c', String(load.connections), '-d', `${load.seconds}s`];

@@ -17,7 +17,7 @@ export interface PushLoad {
   readonly restMilliseconds?: number;
 }
 
-/** Pushes small images, each of them new, as fast as the server takes them. */
+/** Pushes small images, each of them new, as fast as the server takes them, or with rests. */
 export async function pushManyImages(server: Server, load: PushLoad): Promise<Numbers> {
   const cpu = cpuSecondsOf(server.pid);
   const start = performance.now();

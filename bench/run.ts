@@ -9,7 +9,7 @@ import { lists } from './claims/lists.ts';
 import { manifestGet } from './claims/manifest-get.ts';
 import { memory } from './claims/memory.ts';
 import { mixed } from './claims/mixed.ts';
-import { nodesCpu, stackManifestGet, stackManifestsGet } from './claims/nodes.ts';
+import { nodesCpu, stackManifestGet, stackManifestsGet, stackRepositoriesGet } from './claims/nodes.ts';
 import { pushImages } from './claims/push-images.ts';
 import { s3Download, s3Memory, s3PushImages, s3Redirect, s3Upload } from './claims/s3.ts';
 import { scaling } from './claims/scaling.ts';
@@ -41,6 +41,7 @@ const CLAIMS: readonly Claim[] = [
   s3Memory,
   stackManifestGet,
   stackManifestsGet,
+  stackRepositoriesGet,
   nodesCpu,
   scaling,
 ];

@@ -6,34 +6,35 @@ import { distributionOn } from '../servers/on-bucket.ts';
 import { withStack } from '../servers/on-postgres.ts';
 import { type Server, withServers } from '../servers/server.ts';
 
-const REPOSITORY = 'bench/app';
 /** Connections or clients of a flood, over all nodes: as many for one as for three. */
 const CLIENTS = 30;
+
+interface Manifests {
+  readonly repositories: number;
+  /** Of each repository. */
+  readonly tags: number;
+}
+
+const ONE: Manifests = { repositories: 1, tags: 1 };
+
+export const stackManifestGet = manifestClaim('stack-manifest-get', ONE);
 /** More than there are connections: hardly two of them ask for the same at once. */
-const TAGS = 256;
+export const stackManifestsGet = manifestClaim('stack-manifests-get', { repositories: 1, tags: 256 });
+/** As many as the scopes of one token may name without its head becoming too long. */
+export const stackRepositoriesGet = manifestClaim('stack-repositories-get', { repositories: 96, tags: 1 });
 
-export const stackManifestGet = manifestClaim(
-  'stack-manifest-get',
-  'GET of one manifest by tag, 32 connections',
-  1,
-);
-export const stackManifestsGet = manifestClaim(
-  'stack-manifests-get',
-  `GET of ${TAGS} manifests by tag in turn, 32 connections`,
-  TAGS,
-);
-
-function manifestClaim(name: string, title: string, tags: number): Claim {
+function manifestClaim(name: string, manifests: Manifests): Claim {
+  const { repositories, tags } = manifests;
   return {
     name,
-    title: `${title}: Drift on PostgreSQL and MinIO, distribution on the same MinIO`,
+    title: `GET of manifests by tag in turn, ${repositories} × ${tags} of them, 32 connections: Drift on PostgreSQL and MinIO, distribution on the same MinIO`,
     run: ({ rounds, seconds }) =>
       withStack(async ({ service, nodes }) => {
         const starts = await nodes(1, { name: 'Drift', workers: 2 });
         return withServers([...starts, () => distributionOn(service, false)], async (servers) => {
-          for (const server of servers) await pushTags(server, tags);
+          for (const server of servers) await pushAll(server, manifests);
           const numbers = await alternate(servers, rounds, (server) =>
-            getManifests(server, { tags, connections: 32, seconds }),
+            getManifests(server, { manifests, connections: 32, seconds }),
           );
           const rate = (server: string) => numberOf(numbers, server, 'requests/s');
           return {
@@ -75,7 +76,7 @@ export const nodesCpu: Claim = {
           { name: 'one node of one worker, flooded', nodes: one, isResting: false },
           { name: 'three nodes, flooded', nodes: three, isResting: false },
         ];
-        for (const nodes of [one, threeWorkers, three]) await pushTags(nodes[0] as Server, 1);
+        for (const nodes of [one, threeWorkers, three]) await pushAll(nodes[0] as Server, ONE);
         const numbers = await alternate(subjects, rounds, (subject, round) =>
           loadAll(subject, { seconds, round }),
         );
@@ -101,7 +102,7 @@ async function loadAll(
   const gets = await Promise.all(
     nodes.map((node) =>
       getManifests(node, {
-        tags: 1,
+        manifests: ONE,
         connections: isResting ? CLIENTS_RESTING.get : clients,
         restMilliseconds: isResting ? RESTS.get : 0,
         seconds,
@@ -133,21 +134,35 @@ function together(all: readonly Numbers[], rate: string, cost: string): Numbers 
   return { [rate]: done, [cost]: spent / done };
 }
 
-/** An image for each tag. */
-async function pushTags(server: Server, tags: number): Promise<void> {
-  const pusher = new Pusher(server, await server.authorize([REPOSITORY]));
-  for (let tag = 0; tag < tags; tag += 1) await pusher.pushImage(REPOSITORY, `t${tag}`, makeImage(3, 1024));
+function placesOf({
+  repositories,
+  tags,
+}: Manifests): { readonly repository: string; readonly tag: string }[] {
+  return Array.from({ length: repositories * tags }, (_, index) => ({
+    repository: `bench/app-${index % repositories}`,
+    tag: `t${Math.floor(index / repositories)}`,
+  }));
+}
+
+function authorizeFor(server: Server, manifests: Manifests): ReturnType<Server['authorize']> {
+  return server.authorize([...new Set(placesOf(manifests).map(({ repository }) => repository))]);
+}
+
+/** An image for each. */
+async function pushAll(server: Server, manifests: Manifests): Promise<void> {
+  const pusher = new Pusher(server, await authorizeFor(server, manifests));
+  for (const { repository, tag } of placesOf(manifests))
+    await pusher.pushImage(repository, tag, makeImage(3, 1024));
   pusher.close();
 }
 
 async function getManifests(
   server: Server,
-  { tags, ...load }: { readonly tags: number } & Omit<Load, 'path' | 'thenPaths' | 'headers'>,
+  { manifests, ...load }: { readonly manifests: Manifests } & Omit<Load, 'path' | 'thenPaths' | 'headers'>,
 ): Promise<Numbers> {
-  const headers = { ...(await server.authorize([REPOSITORY])), accept: MANIFEST_TYPE };
-  const [path = '', ...thenPaths] = Array.from(
-    { length: tags },
-    (_, tag) => `/v2/${REPOSITORY}/manifests/t${tag}`,
+  const headers = { ...(await authorizeFor(server, manifests)), accept: MANIFEST_TYPE };
+  const [path = '', ...thenPaths] = placesOf(manifests).map(
+    ({ repository, tag }) => `/v2/${repository}/manifests/${tag}`,
   );
   return getManyTimes(server, { ...load, path, thenPaths, headers });
 }

@@ -77,7 +77,8 @@ export interface Presign {
 
 /**
  * The contract. Every method may be called from several processes at once. Failures of the device, the network or the
- * service throw `Unavailable`; a missing thing is `null` (or no effect, for `discard` and `delete`).
+ * service throw `Unavailable`, bytes that are known to be damaged `DamagedBlob`; a missing thing is `null` (or no effect,
+ * for `discard` and `delete`).
  */
 export interface BlobStore {
   /** For logs and metrics: `fs`, `memory`, `s3`, `tiered`. */
@@ -152,6 +153,9 @@ export interface BlobStore {
 
   /** Whether a location has the form of those that this store gives: by it two stores of different kinds are told apart. */
   owns(location: BlobLocation): boolean;
+
+  /** While blobs move to another store: whether these bytes are still where they are to go from. */
+  leaves?(location: BlobLocation): boolean;
 
   /** Removes a blob. Absent: no effect. Durable when it resolves. */
   delete(location: BlobLocation): Promise<void>;

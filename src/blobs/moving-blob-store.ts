@@ -87,6 +87,10 @@ export class MovingBlobStore implements BlobStore {
     return this.#target.owns(location) || this.#source.owns(location);
   }
 
+  leaves(location: BlobLocation): boolean {
+    return this.#at(location) === this.#source;
+  }
+
   delete(location: BlobLocation): Promise<void> {
     return this.#at(location).delete(location);
   }

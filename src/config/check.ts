@@ -127,7 +127,11 @@ function keptIn({ backend, tieredCold }: KeyValues): string {
 function checkMigration({ values, settings }: Checked): Problem[] {
   if (values.migrateFrom === 'none') return [];
   const kept = keptIn(values);
-  if (kept !== values.migrateFrom && kept !== 'memory') return [];
+  if (kept === 'memory') {
+    const message = `storage.migrate_from is "${values.migrateFrom}", but storage.backend "memory" keeps nothing`;
+    return [problem(settings, 'backend', message, 'name the store that blobs move to')];
+  }
+  if (kept !== values.migrateFrom) return [];
   const message = `storage.migrate_from is "${values.migrateFrom}", and storage.backend keeps blobs in "${kept}"`;
   const suggestion = 'blobs move between "fs", "s3" and "ghostbay": name another one';
   return [problem(settings, 'migrateFrom', message, suggestion)];
@@ -137,7 +141,7 @@ function checkS3({ values, settings }: Checked): Problem[] {
   if (!needsBucket(values)) {
     return withoutEffect(settings, S3_KEYS, {
       because: `storage.backend is "${values.backend}"`,
-      suggestion: 'set storage.backend = "s3"',
+      suggestion: 'set storage.backend = "s3", or storage.migrate_from while blobs move from there',
     });
   }
   const problems: Problem[] = [];
@@ -209,7 +213,7 @@ function checkGhostbay({ values, settings }: Checked): Problem[] {
   if (!needsGhostbay(values)) {
     return withoutEffect(settings, GHOSTBAY_KEYS, {
       because: `storage.backend is "${values.backend}"`,
-      suggestion: 'set storage.backend = "ghostbay"',
+      suggestion: 'set storage.backend = "ghostbay", or storage.migrate_from while blobs move from there',
     });
   }
   const asking = values.migrateFrom === 'ghostbay' ? 'migrateFrom' : 'backend';

@@ -72,14 +72,21 @@ const CONTRADICTIONS: readonly (readonly [name: string, setup: Setup, message: R
     /storage\.migrate_from is "s3", but s3\.bucket is not set/,
   ],
   [
-    'a migration from GhostBay without its keys',
-    { env: { DRIFT_STORAGE_MIGRATE_FROM: 'ghostbay', DRIFT_GHOSTBAY_ENDPOINT: 'http://ghostbay:8080' } },
+    'a migration from GhostBay without its bucket',
+    {
+      env: {
+        DRIFT_STORAGE_MIGRATE_FROM: 'ghostbay',
+        DRIFT_GHOSTBAY_ENDPOINT: 'http://ghostbay:8080',
+        DRIFT_GHOSTBAY_ACCESS_KEY: 'AKIA0000000000000000',
+        DRIFT_GHOSTBAY_SECRET_KEY: 'secret',
+      },
+    },
     /storage\.migrate_from is "ghostbay", but ghostbay\.bucket is not set/,
   ],
   [
     'a migration into nothing that lasts',
-    { env: { DRIFT_STORAGE_BACKEND: 'memory', DRIFT_STORAGE_MIGRATE_FROM: 'fs' } },
-    /blobs move between "fs", "s3" and "ghostbay"/,
+    { env: { DRIFT_STORAGE_BACKEND: 'memory', DRIFT_STORAGE_MIGRATE_FROM: 'fs', DRIFT_WORKERS: '1' } },
+    /storage\.backend "memory" keeps nothing/,
   ],
   [
     'tiers without a hot directory',

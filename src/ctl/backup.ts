@@ -33,7 +33,16 @@ export async function runBackup(args: ConfigCommandArgs, target: string): Promis
 
 /** What else belongs to a backup. The bytes have to be copied after the ledger, or kept as long as its copy. */
 function whereBlobsAre(storage: StorageConfig): string {
-  const backend = storage.backend === 'tiered' ? (storage.tiered?.cold ?? 'fs') : storage.backend;
+  const kept = storage.backend === 'tiered' ? (storage.tiered?.cold ?? 'fs') : storage.backend;
+  const waiting =
+    storage.tiered?.mode === 'write-back'
+      ? `Copy ${storage.tiered.hotRoot}/backlog first: it is what the cold tier does not have yet. `
+      : '';
+  const places = storage.migrateFrom === 'none' ? [kept] : [kept, storage.migrateFrom];
+  return waiting + places.map((backend) => whereBytesAre(backend, storage)).join(' ');
+}
+
+function whereBytesAre(backend: StorageConfig['backend'], storage: StorageConfig): string {
   if (backend === 's3') {
     return `The bucket "${storage.s3?.bucket ?? ''}" keeps its blobs for retention.min_age_days: see docs/backup.md.`;
   }

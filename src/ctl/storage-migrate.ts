@@ -4,7 +4,13 @@ import { openBothStores } from '../blobs/open-blob-store.ts';
 import type { Config } from '../config/config.ts';
 import { type LeaseDependencies, type Turn, withLease } from '../jobs/lease.ts';
 import { openMetaStore } from '../meta/open-meta-store.ts';
-import { countToMove, type MoveDeps, moveBlobs, removeLeftBehind } from '../registry/move-blobs.ts';
+import {
+  countToMove,
+  type MoveDeps,
+  moveBlobs,
+  removeLeftBehind,
+  withdrawLeftUploads,
+} from '../registry/move-blobs.ts';
 import { systemClock } from '../std/clock.ts';
 import { formatDuration } from '../std/duration.ts';
 import { EXIT, type ExitCode } from '../std/exit-codes.ts';
@@ -34,7 +40,11 @@ export async function runStorageMigrate(
   flags: StorageMigrateFlags,
 ): Promise<ExitCode> {
   const stopping = new AbortController();
-  const onSignal = (): void => stopping.abort(new Error('stopped'));
+  const onSignal = (): void => {
+    // The second time nobody wants to wait for a store that does not answer; what is half copied is withdrawn later.
+    if (stopping.signal.aborted) process.exit(EXIT.FAILED);
+    stopping.abort(new Error('stopped'));
+  };
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, onSignal);
   try {
     return await onStoredData(args, (config) => migrate(args, config, { ...flags, signal: stopping.signal }));
@@ -55,7 +65,9 @@ async function migrate(
   const { storage } = config;
   if (storage.migrateFrom === 'none' || how.to !== storage.backend) {
     args.stderr.write(
-      `drift: to move blobs to "${how.to}", set storage.backend = "${how.to}" and storage.migrate_from to the store where they are now, and restart the registry: it then serves from both. Then run this again.\n`,
+      storage.migrateFrom !== 'none' && storage.tiered?.cold === how.to
+        ? `drift: blobs move to the tiers before "${how.to}": run this with --to tiered.\n`
+        : `drift: to move blobs to "${how.to}", set storage.backend = "${how.to}" and storage.migrate_from to the store where they are now, and restart the registry: it then serves from both. Then run this again.\n`,
     );
     return EXIT.CONFIG;
   }
@@ -123,7 +135,9 @@ async function moveAndRemove(
   }
   await removeOld(stdout, deps, run);
   if (damaged > 0) {
-    stdout.write(`${damaged} damaged blobs stay where they are: push them again, then run this again.\n`);
+    stdout.write(
+      `${damaged} damaged blobs stay where they are: delete them from their repositories, push them again, and run this again.\n`,
+    );
     return EXIT.FAILED;
   }
   const left = await countToMove(deps, run.signal);
@@ -133,6 +147,11 @@ async function moveAndRemove(
     );
     return EXIT.FAILED;
   }
+  const uploads = await withdrawLeftUploads(deps, run.signal);
+  if (uploads > 0)
+    stdout.write(
+      `Removed ${uploads} unfinished uploads of the old store: they begin again in the new one.\n`,
+    );
   stdout.write('Every blob has moved. Remove storage.migrate_from from the configuration and restart.\n');
   return EXIT.OK;
 }

@@ -11,7 +11,7 @@ const takeOverMillis = 10 * removeMillisMax;
 
 export interface AbandonedBlobsDeps {
   readonly meta: MetaStore;
-  readonly blobs: Pick<BlobStore, 'delete'>;
+  readonly blobs: Pick<BlobStore, 'delete' | 'owns'>;
   readonly clock: Clock;
   readonly graceSeconds: number;
 }
@@ -42,7 +42,8 @@ export async function removeAbandonedBlobs(
   for (const { digest, location } of abandoned) {
     // Later the bytes may be those of somebody who pushed the digest after another run had forgotten it.
     if (signal.aborted || performance.now() > deadline) break;
-    await deps.blobs.delete(location);
+    // What is in a store that is not configured any more nobody can remove from here.
+    if (deps.blobs.owns(location)) await deps.blobs.delete(location);
     await deps.meta.transaction(
       async (tx) => {
         await fence(tx);

@@ -43,14 +43,17 @@ export async function commitBlob(deps: CommitDeps, commit: Commit): Promise<Comm
   const { uploadId, digest, sizeBytes } = commit;
   const own = deps.blobs.locate(uploadId, digest);
   const present = await claim(deps, commit, own);
-  const elsewhere = present === null || present === own ? null : await deps.blobs.stat(present);
-  // Where another upload brought the bytes to a place of its own, they stay there: nobody's reading is disturbed.
+  const isLeft = present !== null && (!deps.blobs.owns(present) || (deps.blobs.leaves?.(present) ?? false));
+  const elsewhere = present === null || present === own || isLeft ? null : await deps.blobs.stat(present);
+  // Where another upload brought the bytes to a place of its own, they stay there: nobody's reading is disturbed. But
+  // where they are to leave from, or in a store that is not configured, these save a copy, and heal what is damaged.
   const isKept = elsewhere !== null && elsewhere.sizeBytes === sizeBytes;
   if (!isKept && (await deps.blobs.commit(uploadId, digest, sizeBytes)) === null) {
     throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   }
   const location = isKept ? elsewhere.location : own;
-  const step = { commit, own, location, present, torn: isKept ? null : (elsewhere?.uploadId ?? null) };
+  const torn = isKept ? null : (elsewhere?.uploadId ?? null);
+  const step = { commit, own, location, present, torn, left: isLeft ? present : null };
   const standing = await deps.meta.transaction((tx) => place(deps, { ...step, tx }), { concurrent: true });
   // It is pushed, whatever becomes of the bytes that are not needed: what stays of them is withdrawn later.
   if (standing !== own) await deps.blobs.withdraw(uploadId).catch(() => {});
@@ -100,6 +103,8 @@ async function place(
     /** Where the ledger says that the blob is, and the upload whose bytes there are none of it. */
     readonly present: BlobLocation | null;
     readonly torn: UploadId | null;
+    /** Where the blob was until now, in a store that it leaves. */
+    readonly left: BlobLocation | null;
   },
 ): Promise<BlobLocation> {
   const { tx, commit, own, location } = step;
@@ -114,6 +119,7 @@ async function place(
       ? tx.uploads.delete(uploadId, leaseToken)
       : endUpload(deps, tx, { id: uploadId, token: leaseToken, at: now });
   if (!(await ended)) throw takenAway();
+  if (standing === own && step.left !== null) await tx.blobs.leaveBehind(commit.digest, step.left, now);
   if (standing === own && step.torn !== null) await tx.uploads.noteEnded(step.torn, now);
   await tx.queues.review(
     {

@@ -1,4 +1,5 @@
 import type { BlobLocation, BlobStore, StoredBlob, UploadId } from '../blobs/blob-store.ts';
+import { DamagedBlob } from '../blobs/damaged-blob.ts';
 import type {
   LinkScanEntry,
   ManifestReference,
@@ -65,6 +66,11 @@ async function* checkBlobs(deps: FsckDeps, options: FsckOptions): AsyncIterable<
 async function* checkBlob(deps: FsckDeps, row: StoredBlobRow, options: FsckOptions): AsyncIterable<Finding> {
   const { digest, location } = row;
   const about = { digest, location, repository: null, severity: 'damage' } as const;
+  if (!deps.blobs.owns(location)) {
+    const message = `blob ${digest}: it is in a store that is not configured (${location})`;
+    yield { ...about, kind: 'blob_missing', message };
+    return;
+  }
   const stored = await deps.blobs.stat(location);
   if (stored === null) {
     // A deletion since the page was read is no damage.
@@ -79,7 +85,14 @@ async function* checkBlob(deps: FsckDeps, row: StoredBlobRow, options: FsckOptio
     return;
   }
   if (!options.rehash) return;
-  const actual = await rehash(deps, row, options.signal);
+  let actual: Digest | null;
+  try {
+    actual = await rehash(deps, row, options.signal);
+  } catch (error) {
+    if (!(error instanceof DamagedBlob)) throw error;
+    yield { ...about, kind: 'blob_digest', message: `blob ${digest}: ${error.message}` };
+    return;
+  }
   if (actual !== null && actual !== digest) {
     yield { ...about, kind: 'blob_digest', message: `blob ${digest}: its bytes have the digest ${actual}` };
   }

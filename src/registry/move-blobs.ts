@@ -1,4 +1,5 @@
-import type { BlobBody, BlobLocation, BlobStore, UploadId } from '../blobs/blob-store.ts';
+import type { BlobBody, BlobLocation, BlobStore, Page, UploadId } from '../blobs/blob-store.ts';
+import { DamagedBlob } from '../blobs/damaged-blob.ts';
 import { ownPlace } from '../blobs/own-place.ts';
 import { newUploadId } from '../blobs/upload-id.ts';
 import type { LeftBehind, MetaStore, StoredBlobRow } from '../meta/meta-store.ts';
@@ -14,6 +15,8 @@ import { RunningDigest } from './running-digests.ts';
 const pageMax = 500;
 /** What a run that died was copying is withdrawn as uploads are that nobody goes on with: after so long. */
 const copyMillisMax = 7 * 24 * 60 * 60 * 1000;
+/** Old bytes that are removed at the same moment. */
+const removalsAtOnceMax = 32;
 /** Whose uploads the copies are. No client can name them: a space stands in no repository and in no user name. */
 const copier = 'storage migrate';
 
@@ -104,30 +107,67 @@ export async function removeLeftBehind(
   deps: Pick<MoveDeps, 'meta' | 'source' | 'target' | 'fence'>,
   request: { readonly before: number; readonly limit: number },
 ): Promise<{ readonly removed: number; readonly next: LeftBehind | null }> {
-  let removed = 0;
-  for (const left of await deps.meta.read.blobs.leftBehind(request.limit)) {
-    if (left.movedAt > request.before) return { removed, next: left };
-    // A run that another one has taken over from must not delete what that one is just moving back.
-    const row = await deps.meta.transaction(
-      async (tx) => {
-        await deps.fence(tx);
-        return tx.blobs.find(left.digest);
-      },
-      { durable: false },
-    );
-    // An earlier move, the other way round, may have left something behind in what is the target now.
-    const store = [deps.source, deps.target].find((each) => each.owns(left.location));
-    if (row?.location !== left.location) await store?.delete(left.location);
-    await deps.meta.transaction(
-      async (tx) => {
-        await deps.fence(tx);
-        await tx.blobs.forgetLeftBehind(left.location);
-      },
-      { durable: false },
-    );
-    removed += 1;
+  const all = await deps.meta.read.blobs.leftBehind(request.limit);
+  const old = all.filter(({ movedAt }) => movedAt <= request.before);
+  for (let start = 0; start < old.length; start += removalsAtOnceMax)
+    await removeOld(deps, old.slice(start, start + removalsAtOnceMax));
+  return { removed: old.length, next: (await deps.meta.read.blobs.leftBehind(1))[0] ?? null };
+}
+
+async function removeOld(
+  deps: Pick<MoveDeps, 'meta' | 'source' | 'target' | 'fence'>,
+  some: readonly LeftBehind[],
+): Promise<void> {
+  // A run that another one has taken over from must not delete what that one is just moving back.
+  const back = await deps.meta.transaction(
+    async (tx) => {
+      await deps.fence(tx);
+      const rows = [];
+      for (const { digest } of some) rows.push(await tx.blobs.find(digest));
+      return new Set(rows.map((row) => row?.location));
+    },
+    { durable: false },
+  );
+  await Promise.all(
+    some.map(async ({ location }) => {
+      // An earlier move, the other way round, may have left something behind in what is the target now.
+      const store = [deps.source, deps.target].find((each) => each.owns(location));
+      if (!back.has(location)) await store?.delete(location);
+    }),
+  );
+  await deps.meta.transaction(
+    async (tx) => {
+      await deps.fence(tx);
+      for (const { location } of some) await tx.blobs.forgetLeftBehind(location);
+    },
+    { durable: false },
+  );
+}
+
+/**
+ * Withdraws from the source what had begun to be uploaded when it was left: it begins again in the target, and once the source is
+ * not configured any more nobody would. Only what the ledger knows of: other bytes may be another registry's. Resolves with
+ * how many it were.
+ */
+export async function withdrawLeftUploads(
+  { meta, source }: Pick<MoveDeps, 'meta' | 'source'>,
+  signal: AbortSignal,
+): Promise<number> {
+  let withdrawn = 0;
+  for (const list of ['listStaged', 'list'] as const) {
+    let cursor: string | null = null;
+    do {
+      signal.throwIfAborted();
+      const page: Page<{ readonly uploadId: UploadId | null }> = await source[list](cursor, pageMax);
+      const ids = page.entries.flatMap(({ uploadId }) => uploadId ?? []);
+      for (const id of await meta.read.uploads.known(ids)) {
+        await source.withdraw(id);
+        withdrawn += 1;
+      }
+      cursor = page.cursor;
+    } while (cursor !== null);
   }
-  return { removed, next: (await deps.meta.read.blobs.leftBehind(1))[0] ?? null };
+  return withdrawn;
 }
 
 async function* rowsIn(
@@ -155,12 +195,17 @@ async function moveBlob(deps: MoveDeps, row: StoredBlobRow, copying: Copying): P
   const { digest, sizeBytes, location: from } = row;
   const outcome = async (): Promise<Moved['outcome']> => {
     await requireRoom(deps, sizeBytes);
-    const body = await deps.source.open(from, null, copying.signal);
-    if (body === null) return (await isStillAt(deps, row)) ? 'damaged' : 'gone';
     try {
-      return await copyAndSwitch(deps, row, { ...copying, body });
-    } finally {
-      await body.close();
+      const body = await deps.source.open(from, null, copying.signal);
+      if (body === null) return (await isStillAt(deps, row)) ? 'damaged' : 'gone';
+      try {
+        return await copyAndSwitch(deps, row, { ...copying, body });
+      } finally {
+        await body.close();
+      }
+    } catch (error) {
+      if (!(error instanceof DamagedBlob)) throw error;
+      return (await isStillAt(deps, row)) ? 'damaged' : 'gone';
     }
   };
   return { digest, sizeBytes, from, outcome: await outcome() };

@@ -6,6 +6,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CopyObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3';
 import { type GhostbayDouble, startGhostbay } from '../harness/ghostbay.ts';
 import { bucketOn, GHOSTBAY_BUCKET } from '../harness/ghostbay-bucket.ts';
@@ -23,6 +24,8 @@ const BLOBS = 60;
 const LARGE_BYTES = 12 * 1024 * 1024 + 7;
 
 const BACKENDS = ['fs', 's3', 'ghostbay'] as const;
+/** How `drift backup` tells of them. */
+const WHERE = { fs: /Copy \S+\/blobs/, s3: /The bucket "/, ghostbay: /data of GhostBay \(bucket "/ };
 
 interface World {
   readonly data: string;
@@ -31,7 +34,7 @@ interface World {
   readonly pushed: Map<string, Buffer>;
 }
 
-describe('drift storage migrate', { concurrency: 3 }, () => {
+describe('drift storage migrate', () => {
   let service: S3Service;
   before(async () => {
     service = await startMinio();
@@ -84,6 +87,22 @@ describe('drift storage migrate', { concurrency: 3 }, () => {
     connection.close();
   }
 
+  /** Two uploads that nobody finishes: one stands where a blob would, one in parts where the store has those. */
+  async function beginUploads(drift: SpawnedDrift): Promise<void> {
+    const connection = openConnection(drift.registryUrl);
+    for (const size of [1000, LARGE_BYTES]) {
+      const begun = await connection.ask(`/v2/${REPOSITORY}/blobs/uploads/`, { method: 'POST', headers });
+      const { pathname, search } = new URL(String(begun.headers['location']), drift.registryUrl);
+      const sent = await connection.ask(`${pathname}${search}`, {
+        method: 'PATCH',
+        headers: { ...headers, 'Content-Type': 'application/octet-stream' },
+        body: randomBytes(size),
+      });
+      assert.equal(sent.status, 202, sent.text);
+    }
+    connection.close();
+  }
+
   /** Kills the command (-9) when its first progress is on the screen. */
   async function killedInTheMiddle(world: World, env: Record<string, string>, to: string): Promise<void> {
     const child = spawn(process.execPath, [PROGRAM, 'storage', 'migrate', '--to', to, '--parallel', '1'], {
@@ -92,6 +111,7 @@ describe('drift storage migrate', { concurrency: 3 }, () => {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     await once(child.stdout, 'data');
+    await sleep(100);
     child.kill('SIGKILL');
     await once(child, 'exit');
   }
@@ -165,6 +185,7 @@ describe('drift storage migrate', { concurrency: 3 }, () => {
         const connection = openConnection(old.registryUrl);
         await pushImage({ connection, repository: REPOSITORY, headers }, 'v1');
         connection.close();
+        await beginUploads(old);
         await old.stop();
 
         const moving = envOf(world, { DRIFT_STORAGE_BACKEND: to, DRIFT_STORAGE_MIGRATE_FROM: from });
@@ -175,6 +196,8 @@ describe('drift storage migrate', { concurrency: 3 }, () => {
         const asked = { dataDirectory: data, env: moving };
         const half = await runDrift(['fsck'], asked);
         assert.doesNotMatch(half.stdout, /^damage/m);
+        const backup = await runDrift(['backup', join(data, 'half.db')], asked);
+        for (const backend of [from, to]) assert.match(backup.stdout, WHERE[backend]);
         const done = await runDrift(['storage', 'migrate', '--to', to, '--grace', '1s'], asked);
         assert.equal(done.code, 0, `${done.stdout}${done.stderr}`);
         assert.match(done.stdout, /Every blob has moved/);
@@ -197,6 +220,102 @@ describe('drift storage migrate', { concurrency: 3 }, () => {
       }
     });
   }
+
+  it('damaged blobs of the old store are named and left; deleted and pushed again, they are whole in the new one', async (t) => {
+    const data = mkdtempSync(join(tmpdir(), 'drift-migrate-'));
+    const ghostbay = await startGhostbay();
+    t.after(() => ghostbay.stop());
+    await bucketOn(ghostbay);
+    const world: World = { data, ghostbay, bucket: 'none', pushed: new Map() };
+    const old = await spawnDrift({
+      env: envOf(world, { DRIFT_STORAGE_BACKEND: 'ghostbay' }),
+      dataDirectory: data,
+    });
+    t.after(() => old.kill());
+    await push(old, world, [1000, 2000, 3000]);
+    const whole = [...world.pushed.keys()];
+    const sizes = [LARGE_BYTES, LARGE_BYTES, 4000, 5000];
+    for (const [index, size] of sizes.entries()) {
+      const before = ghostbay.keys(GHOSTBAY_BUCKET);
+      await push(old, world, [size]);
+      const added = ghostbay.keys(GHOSTBAY_BUCKET).filter((key) => !before.includes(key));
+      const head = added.find((key) => key.startsWith('blobs/')) ?? '';
+      const segment = added.find((key) => key.startsWith('segments/')) ?? '';
+      if (index === 0)
+        await fetch(`${ghostbay.endpoint}/${GHOSTBAY_BUCKET}/${segment}`, { method: 'DELETE' });
+      // The double's own bytes: what a disk does behind the back of the server.
+      if (index === 1) ghostbay.object(GHOSTBAY_BUCKET, segment)?.fill(0);
+      if (index === 2) ghostbay.object(GHOSTBAY_BUCKET, head)?.fill(0);
+      if (index === 3) ghostbay.object(GHOSTBAY_BUCKET, head)?.subarray(-100).fill(0);
+    }
+    const damaged = [...world.pushed].filter(([digest]) => !whole.includes(digest));
+    await old.stop();
+
+    const moving = envOf(world, { DRIFT_STORAGE_BACKEND: 'fs', DRIFT_STORAGE_MIGRATE_FROM: 'ghostbay' });
+    const asked = { dataDirectory: data, env: moving };
+    const drift = await spawnDrift(asked);
+    t.after(() => drift.kill());
+    const fsck = await runDrift(['fsck', '--rehash'], asked);
+    assert.equal(fsck.code, 1);
+    const left = await runDrift(['storage', 'migrate', '--to', 'fs', '--grace', '0s'], asked);
+    assert.equal(left.code, 1, left.stderr);
+    assert.match(left.stdout, /4 damaged blobs stay/);
+    for (const [digest] of damaged) {
+      assert.match(fsck.stdout, new RegExp(`^damage: blob ${digest}`, 'm'));
+      assert.match(left.stderr, new RegExp(`^damage: blob ${digest}`, 'm'));
+    }
+    const connection = openConnection(drift.registryUrl);
+    for (const [digest, bytes] of damaged) {
+      const gone = await connection.ask(`/v2/${REPOSITORY}/blobs/${digest}`, { method: 'DELETE', headers });
+      assert.equal(gone.status, 202, gone.text);
+      await pushBlob({ connection, repository: REPOSITORY, headers }, bytes);
+    }
+    connection.close();
+    await assertServed(drift, world);
+    const done = await runDrift(['storage', 'migrate', '--to', 'fs', '--grace', '0s'], asked);
+    assert.equal(done.code, 0, `${done.stdout}${done.stderr}`);
+    await assertServed(drift, world);
+    await drift.stop();
+    const after = { dataDirectory: data, env: envOf(world, { DRIFT_STORAGE_BACKEND: 'fs' }) };
+    assert.equal((await runDrift(['fsck', '--rehash'], after)).stdout, 'Ledger and blobs agree.\n');
+    assert.deepEqual(ghostbay.keys(GHOSTBAY_BUCKET), []);
+    rmSync(data, { recursive: true, force: true });
+  });
+
+  it('blobs of a store that is not configured any more, asked for, are 503; pushed again, they are here', async (t) => {
+    const data = mkdtempSync(join(tmpdir(), 'drift-migrate-'));
+    const ghostbay = await startGhostbay();
+    t.after(() => ghostbay.stop());
+    const world: World = { data, ghostbay, bucket: await service.createBucket(), pushed: new Map() };
+    const old = await spawnDrift({
+      env: envOf(world, { DRIFT_STORAGE_BACKEND: 'fs' }),
+      dataDirectory: data,
+    });
+    t.after(() => old.kill());
+    await push(old, world, [1000, LARGE_BYTES]);
+    await old.stop();
+    const asked = { dataDirectory: data, env: envOf(world, { DRIFT_STORAGE_BACKEND: 's3' }) };
+    const damaged = await runDrift(['fsck'], asked);
+    assert.equal(damaged.code, 1);
+    const drift = await spawnDrift(asked);
+    t.after(() => drift.kill());
+    const connection = openConnection(drift.registryUrl);
+    for (const [digest, bytes] of world.pushed) {
+      assert.match(
+        damaged.stdout,
+        new RegExp(`^damage: blob ${digest}: it is in a store that is not configured`, 'm'),
+      );
+      const answer = await connection.ask(`/v2/${REPOSITORY}/blobs/${digest}`, { headers });
+      assert.equal(answer.status, 503, answer.text);
+      assert.match(answer.text, /not configured here/);
+      await pushBlob({ connection, repository: REPOSITORY, headers }, bytes);
+    }
+    connection.close();
+    await assertServed(drift, world);
+    await drift.stop();
+    assert.equal((await runDrift(['fsck', '--rehash'], asked)).stdout, 'Ledger and blobs agree.\n');
+    rmSync(data, { recursive: true, force: true });
+  });
 
   it('a bucket that was copied by other means serves what the first one served', async () => {
     const data = mkdtempSync(join(tmpdir(), 'drift-migrate-'));

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { BlobBody, ByteRange } from '../blob-store.ts';
-import { translated, unavailable } from './failures.ts';
+import { DamagedBlob } from '../damaged-blob.ts';
+import { translated } from './failures.ts';
 
 /** Bytes of one read: 64 KiB would triple the processor time of a large body. */
 const READ_BYTES = 512 * 1024;
@@ -72,7 +73,7 @@ export class FileBody implements BlobBody {
       throw translated(error, 'read a blob');
     }
     this.#throwIfEnded();
-    if (bytesRead === 0) throw unavailable(`a blob's file ends ${length} bytes or more too early`);
+    if (bytesRead === 0) throw new DamagedBlob(`a blob's file ends ${length} bytes or more too early`);
     if (buffer.buffer.byteLength === READ_BYTES) this.#lent.add(buffer.buffer);
     return bytesRead === length ? buffer : buffer.subarray(0, bytesRead);
   }

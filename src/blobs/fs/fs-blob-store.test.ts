@@ -339,12 +339,12 @@ describe('reading', () => {
     await assert.rejects(store.open(elsewhere, null, signal), isUnavailable(/not a directory/));
   });
 
-  it('a location that leads elsewhere, throws RangeError', async (t) => {
+  it('a location that leads elsewhere, is not here', async (t) => {
     const store = await openFsBlobStore({ root: await directory(t) });
     const hex = digestOf('sha256', Buffer.from('x')).slice('sha256:'.length);
     for (const text of ['', '../../etc/passwd', `sha256/../${hex}`, `sha256/00/${hex}`, `sha256/${hex}`]) {
-      await assert.rejects(store.open(text as BlobLocation, null, signal), RangeError, text);
-      await assert.rejects(store.delete(text as BlobLocation), RangeError, text);
+      await assert.rejects(store.open(text as BlobLocation, null, signal), /not configured here/, text);
+      await assert.rejects(store.delete(text as BlobLocation), /not configured here/, text);
     }
     await assert.rejects(store.append('../../x' as UploadId, 0, chunks('x'), signal), RangeError);
   });

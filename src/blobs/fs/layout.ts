@@ -1,5 +1,6 @@
 import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts';
 import type { BlobLocation, UploadId } from '../blob-store.ts';
+import { notHere } from '../not-here.ts';
 import { parseUploadId } from '../upload-id.ts';
 
 /**
@@ -42,9 +43,9 @@ export function parseLocation(text: string): BlobLocation | null {
   return LOCATION.test(text) ? (text as BlobLocation) : null;
 }
 
-/** Throws `RangeError` for what this store never wrote, so that no text leads out of the root. */
+/** Throws `Unavailable` for what this store never wrote, so that no text leads out of the root. */
 export function blobPlace(location: BlobLocation): Place {
-  if (parseLocation(location) === null) throw new RangeError('not the location of a blob in this store');
+  if (parseLocation(location) === null) throw notHere();
   const slash = location.lastIndexOf('/');
   return { directory: `${BLOBS}/${location.slice(0, slash)}`, name: location.slice(slash + 1) };
 }

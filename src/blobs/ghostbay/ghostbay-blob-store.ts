@@ -18,7 +18,7 @@ import { blobKey, isLocation, locationOf, uploadOf } from './layout.ts';
 import { pageOfUploads } from './listing.ts';
 import { SegmentWriter, type WriterDeps } from './segment-writer.ts';
 import { SegmentsBody } from './segments-body.ts';
-import { readBlobHead, removeSegments, Slots } from './slots.ts';
+import { lookAtBlobHead, readBlobHead, removeAllSegments, removeSegments, Slots } from './slots.ts';
 
 export interface GhostbayOptions extends BucketOptions {
   /** Of one object with bytes of a blob; GhostBay holds a whole one in memory. */
@@ -135,7 +135,7 @@ class GhostbayBlobStore implements BlobStore {
 
   async stat(location: BlobLocation): Promise<StoredBlob | null> {
     const uploadId = uploadOf(location);
-    const head = await readBlobHead(this.#bucket, uploadId);
+    const head = await lookAtBlobHead(this.#bucket, uploadId);
     return head === null ? null : described(uploadId, head);
   }
 
@@ -150,15 +150,16 @@ class GhostbayBlobStore implements BlobStore {
   /** The head goes last: a removal that was cut short can be repeated. */
   async delete(location: BlobLocation): Promise<void> {
     const uploadId = uploadOf(location);
-    const head = await readBlobHead(this.#bucket, uploadId);
+    const head = await lookAtBlobHead(this.#bucket, uploadId);
     if (head === null) return;
-    await removeSegments(this.#bucket, uploadId, segmentNames(head));
+    if (head === 'unreadable') await removeAllSegments(this.#bucket, uploadId);
+    else await removeSegments(this.#bucket, uploadId, segmentNames(head));
     await this.#bucket.delete(blobKey(uploadId));
   }
 
   async list(cursor: string | null, limit: number): Promise<Page<StoredBlob>> {
     return await this.#page({ kind: 'blobs', after: cursor ?? '', limit }, async (uploadId) => {
-      const head = await readBlobHead(this.#bucket, uploadId);
+      const head = await lookAtBlobHead(this.#bucket, uploadId);
       return head === null ? null : described(uploadId, head);
     });
   }
@@ -181,9 +182,10 @@ class GhostbayBlobStore implements BlobStore {
   /** What stood at this place before is from an earlier commit that the ledger never heard of, or a torn one. */
   async #placeHead(slots: Slots, staged: Head): Promise<Head> {
     const { uploadId } = slots;
-    const before = await readBlobHead(this.#bucket, uploadId);
-    if (before !== null && sameBytes(before, staged)) return before;
-    const garbage = before === null ? [] : segmentNames(before).filter((name) => !isOf(name, staged));
+    const before = await lookAtBlobHead(this.#bucket, uploadId);
+    const isReadable = before !== null && before !== 'unreadable';
+    if (isReadable && sameBytes(before, staged)) return before;
+    const garbage = !isReadable ? [] : segmentNames(before).filter((name) => !isOf(name, staged));
     // Announced first: once the old head is gone nobody else knows of its segments.
     if (garbage.length > 0) await slots.write({ ...staged, garbage: [...staged.garbage, ...garbage] });
     const head = { ...staged, garbage: [], modifiedAt: Date.now() };
@@ -214,12 +216,14 @@ class GhostbayBlobStore implements BlobStore {
   }
 }
 
-function described(uploadId: UploadId, head: Head): StoredBlob {
+/** What cannot be read is as no bytes, so that it is found to be damaged, and replaced. */
+function described(uploadId: UploadId, head: Head | 'unreadable'): StoredBlob {
+  const isReadable = head !== 'unreadable';
   return {
     location: locationOf(uploadId),
     uploadId,
-    sizeBytes: sizeOf(head),
-    modifiedAt: head.modifiedAt,
+    sizeBytes: isReadable ? sizeOf(head) : 0,
+    modifiedAt: isReadable ? head.modifiedAt : 0,
   };
 }
 

@@ -1,4 +1,4 @@
-import { unavailable } from './failures.ts';
+import { DamagedBlob } from '../damaged-blob.ts';
 
 /**
  * The head of an upload or a blob: one object that says which segments hold its bytes, and holds the last few bytes itself.
@@ -61,7 +61,7 @@ export function encodeHead(head: Head): Buffer {
   return Buffer.concat([Buffer.from(`${line}\n`), tail]);
 }
 
-/** Throws `Unavailable` for bytes that `encodeHead` did not write, or not all of them. */
+/** Throws `DamagedBlob` for bytes that `encodeHead` did not write, or not all of them. */
 export function decodeHead(key: string, bytes: Buffer): Head {
   const end = bytes.indexOf(0x0a);
   try {
@@ -74,7 +74,7 @@ export function decodeHead(key: string, bytes: Buffer): Head {
       return { ...rest, segments: segments.map(([number, sizeBytes]) => ({ number, sizeBytes })), tail };
     }
   } catch (error) {
-    throw unavailable(`${key} in the bucket is not what was written there`, error);
+    throw new DamagedBlob(`the object ${key} is not what was written there`, error);
   }
-  throw unavailable(`${key} in the bucket is not what was written there`);
+  throw new DamagedBlob(`the object ${key} is not what was written there`);
 }

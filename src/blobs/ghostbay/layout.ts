@@ -1,4 +1,5 @@
 import type { BlobLocation, UploadId } from '../blob-store.ts';
+import { notHere } from '../not-here.ts';
 import { parseUploadId } from '../upload-id.ts';
 
 /**
@@ -29,10 +30,10 @@ export function isLocation(location: BlobLocation): boolean {
   return LOCATION.test(location);
 }
 
-/** Throws `RangeError` for what this store never wrote. */
+/** Throws `Unavailable` for what this store never wrote. */
 export function uploadOf(location: BlobLocation): UploadId {
   const uploadId = LOCATION.exec(location)?.[2];
-  if (uploadId === undefined) throw new RangeError('not the location of a blob in this store');
+  if (uploadId === undefined) throw notHere();
   return uploadId as UploadId;
 }
 

@@ -1,4 +1,5 @@
 import type { BlobBody, ByteRange, UploadId } from '../blob-store.ts';
+import { DamagedBlob } from '../damaged-blob.ts';
 import type { Bucket } from './bucket.ts';
 import { piecesOf } from './exchange.ts';
 import { unavailable, unavailableNow } from './failures.ts';
@@ -67,7 +68,7 @@ export class SegmentsBody implements BlobBody {
     const opened = await this.#bucket.open(segmentKey(this.#uploadId, name), part.signal);
     if (opened?.sizeBytes !== segment.sizeBytes) {
       opened?.answer.destroy();
-      throw unavailable('a segment of a blob is not in the bucket as it was written');
+      throw new DamagedBlob('a segment of a blob is not in the bucket as it was written');
     }
     let position = 0;
     for await (const piece of piecesOf(opened.answer, part.signal)) {

@@ -1,5 +1,6 @@
 import type { UploadId } from '../blob-store.ts';
-import type { Bucket } from './bucket.ts';
+import { DamagedBlob } from '../damaged-blob.ts';
+import { type Bucket, LISTED_KEYS_MAX } from './bucket.ts';
 import { decodeHead, encodeHead, type Head } from './head.ts';
 import { blobKey, type Slot, segmentKey, slotKey } from './layout.ts';
 
@@ -67,6 +68,19 @@ export class Slots {
   }
 }
 
+/** Null when there is none. */
+export async function lookAtBlobHead(
+  bucket: Bucket,
+  uploadId: UploadId,
+): Promise<Head | 'unreadable' | null> {
+  try {
+    return await readBlobHead(bucket, uploadId);
+  } catch (error) {
+    if (error instanceof DamagedBlob) return 'unreadable';
+    throw error;
+  }
+}
+
 function headIn(key: string, bytes: Buffer): Head | 'unreadable' {
   try {
     return decodeHead(key, bytes);
@@ -75,11 +89,20 @@ function headIn(key: string, bytes: Buffer): Head | 'unreadable' {
   }
 }
 
-/** The head of a blob; null when there is none. Throws `Unavailable` when it cannot be read. */
+/** The head of a blob; null when there is none. Throws `DamagedBlob` when it is none. */
 export async function readBlobHead(bucket: Bucket, uploadId: UploadId): Promise<Head | null> {
   const key = blobKey(uploadId);
   const bytes = await bucket.get(key);
   return bytes === null ? null : decodeHead(key, bytes);
+}
+
+/** Where no head says what there is: GhostBay's listing does, 1000 at a time. */
+export async function removeAllSegments(bucket: Bucket, uploadId: UploadId): Promise<void> {
+  let keys: string[];
+  do {
+    keys = await bucket.list(segmentKey(uploadId, ''));
+    for (const key of keys) await bucket.delete(key);
+  } while (keys.length === LISTED_KEYS_MAX);
 }
 
 export async function removeSegments(

@@ -134,6 +134,24 @@ describe('faults of an S3 service', () => {
       }));
   }
 
+  const batches: Occasion = { method: 'POST', path: /[?&]delete/ };
+  for (const [name, fault] of [
+    ['a service that takes many at once', { kind: 'delay', milliseconds: 1 }],
+    ['a service that has no such request', s3Error(501, 'NotImplemented')],
+  ] as const) {
+    it(`delete, of many blobs at the same moment, ${name}, removes all of them`, () =>
+      withFaults(async ({ proxy, store }) => {
+        const blobs = [];
+        for (let index = 0; index < 40; index++)
+          blobs.push(await put(store, Buffer.from(`blob ${index}`), signal));
+        await proxy.set(fault, batches);
+        await Promise.all(blobs.map(({ location }) => store.delete(location)));
+        assert.equal(proxy.met, 1);
+        for (const { location } of blobs) assert.equal(await store.stat(location), null);
+        assert.deepEqual((await store.list(null, 100)).entries, []);
+      }));
+  }
+
   it('open, a body that ends early, is broken or hangs, throws and never ends as if complete', () =>
     withFaults(async ({ proxy, store }) => {
       const { location } = await put(store, LARGE, signal);

@@ -1,4 +1,5 @@
 import type { BlobLocation, UploadId } from '../blob-store.ts';
+import { notHere } from '../not-here.ts';
 import { parseUploadId } from '../upload-id.ts';
 
 /**
@@ -56,10 +57,10 @@ export function locationOf(uploadId: UploadId): BlobLocation {
   return `s3:${checked(uploadId).slice(0, 2)}/${uploadId}` as BlobLocation;
 }
 
-/** Throws `RangeError` for what this store never wrote. */
+/** Throws `Unavailable` for what this store never wrote. */
 export function uploadAt(location: BlobLocation): UploadId {
   const uploadId = uploadOf(location);
-  if (uploadId === null) throw new RangeError('not the location of a blob in this store');
+  if (uploadId === null) throw notHere();
   return uploadId;
 }
 

@@ -3,7 +3,6 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
-  DeleteObjectCommand,
   GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
@@ -14,6 +13,7 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import type { ByteRange } from '../blob-store.ts';
+import { Deletes } from './deletes.ts';
 import { isAbsent, isConflict, isNotImplemented, unavailable } from './failures.ts';
 import type { Service } from './service.ts';
 import type { Part } from './upload-state.ts';
@@ -55,9 +55,11 @@ const CLOCKS_MILLISECONDS_MAX = 5_000;
 export class Objects {
   readonly service: Service;
   #conditionsWork = true;
+  readonly #deletes: Deletes;
 
   constructor(service: Service) {
     this.service = service;
+    this.#deletes = new Deletes(service);
   }
 
   get #bucket(): { readonly Bucket: string } {
@@ -196,14 +198,10 @@ export class Objects {
     return answer.ETag ?? '';
   }
 
-  /** Absent: no effect. */
+  /** Absent: no effect. With others, unless there is a signal to listen to. */
   async delete(key: string, signal?: AbortSignal): Promise<void> {
-    const command = new DeleteObjectCommand({ ...this.#bucket, Key: key });
-    await orNull(
-      this.service.call(signal === undefined ? {} : { signal }, (abortSignal) =>
-        this.service.client.send(command, { abortSignal }),
-      ),
-    );
+    if (signal === undefined) await this.#deletes.delete(key);
+    else await this.#deletes.deleteNow(key, signal);
   }
 
   async createMultipart(key: string): Promise<string> {

@@ -4,6 +4,7 @@ import type { BlobLocation, UploadId } from '../../blobs/blob-store.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
+import { GatheredAsking } from '../../std/gathered-asking.ts';
 import { digestFromBytes, digestToBytes } from '../digest-bytes.ts';
 import type {
   LedgerUser,
@@ -21,7 +22,6 @@ import { ManifestReads } from '../queries/manifests.ts';
 import { UploadReads, uploadFromRow } from '../queries/uploads.ts';
 import type { BlobTable, Database, UploadTable, UserTable } from '../schema.ts';
 import type { Run } from './dialect.ts';
-import { GatheredAsking } from './gathered-asking.ts';
 import { referrersText } from './groups.ts';
 import { databaseNow } from './surroundings.ts';
 

@@ -139,6 +139,6 @@ async function readPartitions(held: Held): Promise<number> {
 function otherPartitions(place: string, of: { readonly count: number; readonly partitions: number }) {
   return new LedgerError(
     place,
-    `The ledger ${place} was made with ${of.count} partitions, which stay as they are: set database.partitions = ${of.count} instead of ${of.partitions}.`,
+    `The ledger ${place} was made with ${of.count} partitions, which stay as they are: ask for ${of.count} (database.partitions, or --partitions of db copy) instead of ${of.partitions}.`,
   );
 }

@@ -235,12 +235,16 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
     if (moved.numUpdatedRows === 0n) return false;
     // It may have been there before.
     await this.forgetLeftBehind(to);
+    await this.leaveBehind(digest, from, at);
+    return true;
+  }
+
+  async leaveBehind(digest: Digest, from: BlobLocation, at: number): Promise<void> {
     await this.db
       .insertInto('moved_blobs')
-      .values({ location: from, digest: key, moved_at: at })
+      .values({ location: from, digest: digestToBytes(digest), moved_at: at })
       .onConflict((conflict) => conflict.column('location').doUpdateSet({ moved_at: at }))
       .execute();
-    return true;
   }
 
   async forgetLeftBehind(location: BlobLocation): Promise<void> {
