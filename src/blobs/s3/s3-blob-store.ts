@@ -22,7 +22,7 @@ import { Objects, piecesOf } from './objects.ts';
 import { PartWriter, type WrittenParts } from './part-writer.ts';
 import { presigning } from './presigning.ts';
 import { Service, translating } from './service.ts';
-import { type Base, cutAt, NOTHING, Staging } from './staging.ts';
+import { type Base, COPY_BYTES_MAX, cutAt, NOTHING, Staging } from './staging.ts';
 import { UploadMemory } from './upload-memory.ts';
 import { partsBytes } from './upload-state.ts';
 
@@ -41,6 +41,8 @@ export interface S3StoreOptions {
   readonly credentials: S3Credentials | null;
   /** Parts before they are joined. S3 takes 10,000. */
   readonly partsMax?: number;
+  /** Bytes of one part that the service copies. S3 takes 5 GiB. */
+  readonly copyBytesMax?: number;
 }
 
 /** Opens the store on the bucket; asks nothing yet. */
@@ -64,7 +66,7 @@ export class S3BlobStore implements BlobStore {
   readonly #wholeObjects = new LRUCache<UploadId, number>({ max: REMEMBERED_MAX });
   #wroteAt = Number.NEGATIVE_INFINITY;
 
-  constructor({ config, credentials, partsMax = PARTS_MAX }: S3StoreOptions) {
+  constructor({ config, credentials, partsMax = PARTS_MAX, copyBytesMax = COPY_BYTES_MAX }: S3StoreOptions) {
     this.#config = config;
     this.objects = new Objects(new Service(config, credentials));
     this.layout = new Layout(config.prefix);
@@ -73,8 +75,8 @@ export class S3BlobStore implements BlobStore {
     const { partBytes, uploadMemoryBytesMax } = config;
     this.memory = new UploadMemory({ bytesMax: uploadMemoryBytesMax, partBytes });
     // One more for the tail.
-    const staging = { objects: this.objects, layout: this.layout, partBytes, partsMax: partsMax - 1 };
-    this.staging = new Staging(staging);
+    const { objects, layout } = this;
+    this.staging = new Staging({ objects, layout, partBytes, partsMax: partsMax - 1, copyBytesMax });
   }
 
   async append(

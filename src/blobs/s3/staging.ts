@@ -11,8 +11,8 @@ import {
   type UploadState,
 } from './upload-state.ts';
 
-/** S3's own limits. */
-const COPY_BYTES_MAX = 5 * 1024 ** 3;
+/** S3's own limit, of one part that is copied. */
+export const COPY_BYTES_MAX = 5 * 1024 ** 3;
 
 /** Bytes before the offset at which an upload goes on, in the form in which they go on. */
 export interface Base {
@@ -32,6 +32,8 @@ export interface StagingOptions {
   readonly partBytes: number;
   /** Parts of one multipart upload, before what they are is joined to go on as few. */
   readonly partsMax: number;
+  /** Bytes that the service copies into one part. */
+  readonly copyBytesMax: number;
 }
 
 /**
@@ -190,10 +192,10 @@ export class Staging {
     uploadId: UploadId,
     from: { readonly offset: number; readonly sizeBytes: number; readonly unused: string | null },
   ): Promise<Base> {
-    const { objects, layout } = this.#options;
+    const { objects, layout, copyBytesMax } = this.#options;
     const key = layout.blobKey(uploadId);
     const multipartId = from.unused ?? (await this.begin(uploadId));
-    const count = Math.ceil(from.offset / COPY_BYTES_MAX);
+    const count = Math.ceil(from.offset / copyBytesMax);
     const parts: Part[] = [];
     for (let index = 0; index < count; index++) {
       const start = Math.floor((from.offset * index) / count);

@@ -19,6 +19,7 @@ export const PART_BYTES = 5 * MIB;
 
 interface StoreOptions {
   readonly partsMax?: number;
+  readonly copyBytesMax?: number;
   readonly credentials?: Partial<S3Credentials>;
 }
 

@@ -83,6 +83,15 @@ describe('uploads on S3', () => {
       await commitWhole(store, id, long);
     }));
 
+  it('append, joined to more than the service copies at once, copies it in several parts', () =>
+    withBucket(async (bucket) => {
+      const store = bucket.open({}, { partsMax: 6, copyBytesMax: 2 * PART_BYTES + 1 });
+      const id = bucket.newUpload();
+      const long = Buffer.concat([WHOLE, WHOLE]);
+      assert.equal(await append(store, id, 0, long), long.byteLength);
+      await commitWhole(store, id, long);
+    }));
+
   it('append, aborted in the middle of parts, keeps what came; another store goes on', () =>
     withBucket(async (bucket) => {
       const id = bucket.newUpload();
