@@ -67,6 +67,7 @@ async function runPrimary(
   const data = await prepareData(resolved.config, telemetry.metrics);
   let clock: LedgerClock | null = null;
   try {
+    for (const warning of data.warnings) log.warn(warning);
     clock = await openLedgerClock(data.meta);
     const admin = await ensureFirstAdmin({ meta: data.meta, clock, configured: isAnyone(people) });
     if (admin !== null) input.stdout.write(firstAdminBox(admin));

@@ -12,6 +12,7 @@ import { type GhostbayDouble, startGhostbay } from '../harness/ghostbay.ts';
 import { bucketOn, GHOSTBAY_BUCKET } from '../harness/ghostbay-bucket.ts';
 import { basic, openConnection } from '../harness/http-connection.ts';
 import { startMinio } from '../harness/minio.ts';
+import { startPostgres } from '../harness/postgres.ts';
 import { pushBlob, pushImage } from '../harness/push-image.ts';
 import type { S3Service } from '../harness/s3-service.ts';
 import { PROGRAM, runDrift, type SpawnedDrift, spawnDrift } from '../harness/spawn-drift.ts';
@@ -299,6 +300,7 @@ describe('drift storage migrate', () => {
     assert.equal(damaged.code, 1);
     const drift = await spawnDrift(asked);
     t.after(() => drift.kill());
+    assert.ok(drift.output().some((line) => /2 of the first 2 blobs are in a store that is not/.test(line)));
     const connection = openConnection(drift.registryUrl);
     for (const [digest, bytes] of world.pushed) {
       assert.match(
@@ -307,13 +309,62 @@ describe('drift storage migrate', () => {
       );
       const answer = await connection.ask(`/v2/${REPOSITORY}/blobs/${digest}`, { headers });
       assert.equal(answer.status, 503, answer.text);
-      assert.match(answer.text, /not configured here/);
+      assert.match(answer.text, /UNAVAILABLE/);
       await pushBlob({ connection, repository: REPOSITORY, headers }, bytes);
     }
     connection.close();
     await assertServed(drift, world);
     await drift.stop();
     assert.equal((await runDrift(['fsck', '--rehash'], asked)).stdout, 'Ledger and blobs agree.\n');
+    rmSync(data, { recursive: true, force: true });
+  });
+
+  it('nodes, restarted one after the other to read both stores and then to change, all serve what any of them took', async (t) => {
+    const postgres = await startPostgres();
+    t.after(() => postgres[Symbol.asyncDispose]());
+    const ghostbay = await startGhostbay();
+    t.after(() => ghostbay.stop());
+    await bucketOn(ghostbay);
+    const data = mkdtempSync(join(tmpdir(), 'drift-migrate-'));
+    const world: World = { data, ghostbay, bucket: await service.createBucket(), pushed: new Map() };
+    const database = {
+      DRIFT_DATABASE_BACKEND: 'postgres',
+      DRIFT_DATABASE_URL: await postgres.createDatabase(),
+    };
+    const nodes: SpawnedDrift[] = [];
+    t.after(() => Promise.all(nodes.map((node) => node.kill())));
+    const start = async (name: string, storage: Readonly<Record<string, string>>): Promise<void> => {
+      const env = { ...envOf(world, storage), ...database, DRIFT_NODE_NAME: name };
+      nodes.push(await spawnDrift({ env, dataDirectory: data }));
+    };
+    const served = async (): Promise<void> => {
+      for (const node of nodes) {
+        await push(node, world, [1000, 2000]);
+        // A digest that another one has brought, too.
+        const [[, bytes = Buffer.alloc(0)] = []] = world.pushed;
+        const connection = openConnection(node.registryUrl);
+        await pushBlob({ connection, repository: `${REPOSITORY}-again`, headers }, bytes);
+        connection.close();
+      }
+      for (const node of nodes) await assertServed(node, world);
+    };
+    const phases = [
+      { DRIFT_STORAGE_BACKEND: 's3' },
+      { DRIFT_STORAGE_BACKEND: 's3', DRIFT_STORAGE_MIGRATE_FROM: 'ghostbay' },
+      { DRIFT_STORAGE_BACKEND: 'ghostbay', DRIFT_STORAGE_MIGRATE_FROM: 's3' },
+    ];
+    for (const storage of phases) {
+      for (const name of ['one', 'two']) {
+        if (nodes.length === 2) await nodes.shift()?.stop();
+        await start(name, storage);
+        await served();
+      }
+    }
+    const asked = { dataDirectory: data, env: { ...envOf(world, phases[2] ?? {}), ...database } };
+    const done = await runDrift(['storage', 'migrate', '--to', 'ghostbay', '--grace', '0s'], asked);
+    assert.equal(done.code, 0, `${done.stdout}${done.stderr}`);
+    await served();
+    assert.deepEqual(await keptIn('s3', world), []);
     rmSync(data, { recursive: true, force: true });
   });
 
