@@ -24,6 +24,9 @@ export interface BlobBody {
   close(): Promise<void>;
 }
 
+/** Of stored bytes that cannot be told how many they are: what describes them is damaged. */
+export const SIZE_UNKNOWN = -1;
+
 export interface StoredBlob {
   readonly location: BlobLocation;
   /** The upload at whose own place the bytes stand; `null` where the place of a blob follows from its digest. */

@@ -1,5 +1,5 @@
 import type { Metrics } from '../telemetry/telemetry.ts';
-import type { BlobBody, BlobStore } from './blob-store.ts';
+import type { BlobBody, BlobLocation, BlobStore } from './blob-store.ts';
 
 const MILLISECONDS_PER_SECOND = 1000;
 
@@ -51,6 +51,9 @@ export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperatio
     stat: (location) => time('stat', () => store.stat(location)),
     locate: (uploadId, digest) => store.locate(uploadId, digest),
     owns: (location) => store.owns(location),
+    ...(store.leaves === undefined
+      ? {}
+      : { leaves: (location: BlobLocation) => store.leaves?.(location) ?? false }),
     delete: (location) => time('delete', () => store.delete(location)),
     list: (cursor, limit) => time('list', () => store.list(cursor, limit)),
     listStaged: (cursor, limit) => time('list_staged', () => store.listStaged(cursor, limit)),

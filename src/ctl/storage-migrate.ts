@@ -6,10 +6,10 @@ import { type LeaseDependencies, type Turn, withLease } from '../jobs/lease.ts';
 import { openMetaStore } from '../meta/open-meta-store.ts';
 import {
   countToMove,
+  endLeftUploads,
   type MoveDeps,
   moveBlobs,
   removeLeftBehind,
-  withdrawLeftUploads,
 } from '../registry/move-blobs.ts';
 import { systemClock } from '../std/clock.ts';
 import { formatDuration } from '../std/duration.ts';
@@ -147,11 +147,9 @@ async function moveAndRemove(
     );
     return EXIT.FAILED;
   }
-  const uploads = await withdrawLeftUploads(deps, run.signal);
+  const uploads = await endLeftUploads(deps, run.signal);
   if (uploads > 0)
-    stdout.write(
-      `Removed ${uploads} unfinished uploads of the old store: they begin again in the new one.\n`,
-    );
+    stdout.write(`Ended ${uploads} unfinished uploads of the old store: their clients begin again.\n`);
   stdout.write('Every blob has moved. Remove storage.migrate_from from the configuration and restart.\n');
   return EXIT.OK;
 }

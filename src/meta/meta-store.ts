@@ -347,6 +347,8 @@ export interface BlobWrites {
   move(digest: Digest, places: Readonly<Record<'from' | 'to', BlobLocation>>, at: number): Promise<boolean>;
   /** The blob is elsewhere by now, and its bytes at this place are left behind. */
   leaveBehind(digest: Digest, from: BlobLocation, at: number): Promise<void>;
+  /** Whether old bytes at this place wait for their removal. */
+  isLeftBehind(location: BlobLocation): Promise<boolean>;
   forgetLeftBehind(location: BlobLocation): Promise<void>;
   /** Touches a present blob; false when it is not present. */
   touch(digest: Digest, at: number): Promise<boolean>;

@@ -50,7 +50,7 @@ export async function prepareData(asked: Config, metrics: Metrics): Promise<Prep
 /** The backend was changed and the blobs were left where they are: somebody should hear of it before the first pull does. */
 async function findStrangers(meta: MetaStore, blobs: BlobStore): Promise<readonly string[]> {
   const rows = await meta.read.blobs.scan(null, blobsLookedAtMax);
-  const strangers = rows.filter(({ location }) => !blobs.owns(location)).length;
+  const strangers = rows.filter(({ state, location }) => state === 'present' && !blobs.owns(location)).length;
   if (strangers === 0) return [];
   return [
     `${strangers} of the first ${rows.length} blobs are in a store that is not configured, and are answered 503: set storage.migrate_from and run "drift storage migrate"`,

@@ -42,12 +42,17 @@ export interface Commit extends CommittedBlob {
 export async function commitBlob(deps: CommitDeps, commit: Commit): Promise<CommittedBlob> {
   const { uploadId, digest, sizeBytes } = commit;
   const own = deps.blobs.locate(uploadId, digest);
-  const present = await claim(deps, commit, own);
-  const isLeft = present !== null && (!deps.blobs.owns(present) || (deps.blobs.leaves?.(present) ?? false));
-  const elsewhere = present === null || present === own || isLeft ? null : await deps.blobs.stat(present);
+  const { present, isOwnLeft } = await claim(deps, commit, own);
+  const isHere = present === null || deps.blobs.owns(present);
+  const isLeaving = present !== null && (!isHere || (deps.blobs.leaves?.(present) ?? false));
+  // Where old bytes wait for their removal none may come: the removal would take them, too.
+  const isLeft = isLeaving && !isOwnLeft;
+  const elsewhere =
+    present === null || present === own || isLeft || !isHere ? null : await deps.blobs.stat(present);
   // Where another upload brought the bytes to a place of its own, they stay there: nobody's reading is disturbed. But
   // where they are to leave from, or in a store that is not configured, these save a copy, and heal what is damaged.
   const isKept = elsewhere !== null && elsewhere.sizeBytes === sizeBytes;
+  if (isOwnLeft && !isKept) throw beingCollected();
   if (!isKept && (await deps.blobs.commit(uploadId, digest, sizeBytes)) === null) {
     throw new RegistryError('BLOB_UPLOAD_UNKNOWN');
   }
@@ -60,8 +65,14 @@ export async function commitBlob(deps: CommitDeps, commit: Commit): Promise<Comm
   return { digest, sizeBytes };
 }
 
-/** Where the blob is already, `null` where it is not. */
-async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): Promise<BlobLocation | null> {
+interface Claim {
+  /** Where the blob is already, `null` where it is not. */
+  readonly present: BlobLocation | null;
+  /** It is elsewhere, and old bytes of it at the place that it is to have wait for their removal. */
+  readonly isOwnLeft: boolean;
+}
+
+async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): Promise<Claim> {
   const deadline = performance.now() + deletingWaitMillisMax;
   for (;;) {
     const answer = await deps.meta.transaction(
@@ -83,11 +94,13 @@ async function claim(deps: CommitDeps, commit: Commit, location: BlobLocation): 
             now,
           );
         }
-        return claimed;
+        if (claimed === 'deleting') return claimed;
+        const isElsewhere = claimed.present !== null && claimed.present !== location;
+        return { ...claimed, isOwnLeft: isElsewhere && (await tx.blobs.isLeftBehind(location)) };
       },
       { durable: false, concurrent: true },
     );
-    if (answer !== 'deleting') return answer.present;
+    if (answer !== 'deleting') return answer;
     if (performance.now() > deadline) throw beingCollected();
     await sleep(deletingPollMillis);
   }

@@ -1,4 +1,10 @@
-import type { BlobLocation, BlobStore, StoredBlob, UploadId } from '../blobs/blob-store.ts';
+import {
+  type BlobLocation,
+  type BlobStore,
+  SIZE_UNKNOWN,
+  type StoredBlob,
+  type UploadId,
+} from '../blobs/blob-store.ts';
 import { DamagedBlob } from '../blobs/damaged-blob.ts';
 import type {
   LinkScanEntry,
@@ -80,7 +86,11 @@ async function* checkBlob(deps: FsckDeps, row: StoredBlobRow, options: FsckOptio
     return;
   }
   if (stored.sizeBytes !== row.sizeBytes) {
-    const message = `blob ${digest}: ${stored.sizeBytes} bytes are stored, ${row.sizeBytes} are recorded`;
+    const found =
+      stored.sizeBytes === SIZE_UNKNOWN
+        ? 'what is stored cannot be read'
+        : `${stored.sizeBytes} bytes are stored`;
+    const message = `blob ${digest}: ${found}, ${row.sizeBytes} are recorded`;
     yield { ...about, kind: 'blob_size', message };
     return;
   }
@@ -90,6 +100,8 @@ async function* checkBlob(deps: FsckDeps, row: StoredBlobRow, options: FsckOptio
     actual = await rehash(deps, row, options.signal);
   } catch (error) {
     if (!(error instanceof DamagedBlob)) throw error;
+    // It may have moved, or been deleted, since the page was read.
+    if ((await deps.meta.read.blobs.find(digest))?.location !== location) return;
     yield { ...about, kind: 'blob_digest', message: `blob ${digest}: ${error.message}` };
     return;
   }
@@ -134,7 +146,7 @@ async function* checkOrphans(deps: FsckDeps, options: FsckOptions): AsyncIterabl
       options.signal.throwIfAborted();
       if (uploadId !== null && open.has(uploadId)) continue;
       if ((await deps.blobs.stat(location)) === null) continue;
-      const message = `${location}: ${sizeBytes} bytes that no blob needs`;
+      const message = `${location}: ${sizeBytes === SIZE_UNKNOWN ? '' : `${sizeBytes} `}bytes that no blob needs`;
       yield { kind: 'blob_orphan', severity: 'waste', digest: null, repository: null, location, message };
     }
   } while (cursor !== null);

@@ -19,7 +19,14 @@ import { commitBlob } from './commit-blob.ts';
 import { expireUploads } from './expire-uploads.ts';
 import { noFence } from './fence.ts';
 import { fsck } from './fsck.ts';
-import { countToMove, type MoveDeps, type Moved, moveBlobs, removeLeftBehind } from './move-blobs.ts';
+import {
+  countToMove,
+  endLeftUploads,
+  type MoveDeps,
+  type Moved,
+  moveBlobs,
+  removeLeftBehind,
+} from './move-blobs.ts';
 
 const repository = 'org/app' as RepositoryName;
 const { signal } = new AbortController();
@@ -179,6 +186,71 @@ for (const way of ['fs to memory', 'memory to fs'] as const) {
       const { location } = (await deps.meta.read.blobs.find(digest))!;
       assert.equal((await blobBytes(both, location, signal)).toString(), 'there and back');
       assert.deepEqual(await findings(both), []);
+    });
+
+    /** The store, with something that happens at one of its calls. */
+    function at(
+      store: BlobStore,
+      name: 'commit' | 'delete',
+      happens: Partial<Record<'before' | 'after', () => Promise<unknown>>>,
+    ): BlobStore {
+      return new Proxy(store, {
+        get(object, key) {
+          const value: unknown = Reflect.get(object, key);
+          if (typeof value !== 'function') return value;
+          if (key !== name) return value.bind(object);
+          return async (...args: unknown[]): Promise<unknown> => {
+            await happens.before?.();
+            const answer: unknown = await value.apply(object, args);
+            await happens.after?.();
+            return answer;
+          };
+        },
+      });
+    }
+
+    const removeAll = () => removeLeftBehind(deps, { before: Date.now(), limit: 99 });
+    const collisions: Record<string, (text: string) => Promise<unknown>> = {
+      'removed while a node that knows the old store only commits': (text) =>
+        push(at(deps.source, 'commit', { after: removeAll }), text),
+      'removed while a node of the swapped configuration commits': (text) =>
+        push(new MovingBlobStore(deps.target, at(deps.source, 'commit', { after: removeAll })), text),
+      'pushed to the old store while it is removed': (text) =>
+        removeLeftBehind(
+          { ...deps, source: at(deps.source, 'delete', { before: () => push(deps.source, text) }) },
+          { before: Date.now(), limit: 99 },
+        ),
+    };
+    for (const [name, collide] of Object.entries(collisions)) {
+      it(`old bytes of a digest that is pushed again, ${name}, take no new ones with them`, async () => {
+        const digest = await push(deps.source, 'pushed twice');
+        await move();
+        await collide('pushed twice').catch((error: unknown) =>
+          assert.ok(error instanceof Unavailable && error.retryable, String(error)),
+        );
+        const { location } = (await deps.meta.read.blobs.find(digest))!;
+        assert.equal((await blobBytes(both, location, signal)).toString(), 'pushed twice');
+        await removeAll();
+        await push(deps.source, 'pushed twice');
+        await removeAll();
+        assert.deepEqual(await findings(both), []);
+      });
+    }
+
+    it('an upload that begins in the old store, once all has moved, is ended; one that is held is not', async () => {
+      const begin = () =>
+        stagedCommit({ meta: deps.meta, blobs: deps.source }, { repository, bytes: Buffer.from('half') });
+      const held = await begin();
+      const idle = await begin();
+      await deps.meta.transaction(async (tx) => {
+        const rest = { offsetBytes: 4, digestSoFar: null, hashedInRun: null, expiresAt: Date.now() + 60_000 };
+        await tx.uploads.release(idle.uploadId, idle.leaseToken, rest);
+      });
+      assert.equal(await endLeftUploads(deps, signal), 1);
+      const staged = (await deps.source.listStaged(null, 9)).entries.map(({ uploadId }) => uploadId);
+      assert.deepEqual(staged, [held.uploadId]);
+      assert.equal(await deps.meta.read.uploads.find(idle.uploadId), null);
+      assert.notEqual(await deps.meta.read.uploads.find(held.uploadId), null);
     });
 
     it('a target without room, ends the run and loses nothing', async () => {

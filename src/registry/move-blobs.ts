@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { BlobBody, BlobLocation, BlobStore, Page, UploadId } from '../blobs/blob-store.ts';
 import { DamagedBlob } from '../blobs/damaged-blob.ts';
 import { ownPlace } from '../blobs/own-place.ts';
@@ -15,6 +16,8 @@ import { RunningDigest } from './running-digests.ts';
 const pageMax = 500;
 /** What a run that died was copying is withdrawn as uploads are that nobody goes on with: after so long. */
 const copyMillisMax = 7 * 24 * 60 * 60 * 1000;
+/** The row goes in the same transaction. */
+const endingLeaseMillis = 1_000;
 /** Old bytes that are removed at the same moment. */
 const removalsAtOnceMax = 32;
 /** Whose uploads the copies are. No client can name them: a space stands in no repository and in no user name. */
@@ -100,8 +103,8 @@ export async function moveBlobs(
 }
 
 /**
- * Removes old bytes that were left behind before `before`, at most `limit`; resolves with how many are still to go. What
- * became somebody's again (blobs that moved back) is kept.
+ * Removes old bytes that were left behind before `before`, at most `limit`; resolves with how many, and the next one. What moved
+ * back is kept; until the note of old bytes is gone no push puts others there (`commitBlob`).
  */
 export async function removeLeftBehind(
   deps: Pick<MoveDeps, 'meta' | 'source' | 'target' | 'fence'>,
@@ -128,13 +131,16 @@ async function removeOld(
     },
     { durable: false },
   );
-  await Promise.all(
+  // All end before the first failure is told: nothing goes on when the turn is another run's.
+  const ends = await Promise.allSettled(
     some.map(async ({ location }) => {
       // An earlier move, the other way round, may have left something behind in what is the target now.
       const store = [deps.source, deps.target].find((each) => each.owns(location));
       if (!back.has(location)) await store?.delete(location);
     }),
   );
+  const failed = ends.find((end) => end.status === 'rejected');
+  if (failed !== undefined) throw failed.reason as Error;
   await deps.meta.transaction(
     async (tx) => {
       await deps.fence(tx);
@@ -145,29 +151,49 @@ async function removeOld(
 }
 
 /**
- * Withdraws from the source what had begun to be uploaded when it was left: it begins again in the target, and once the source is
- * not configured any more nobody would. Only what the ledger knows of: other bytes may be another registry's. Resolves with
- * how many it were.
+ * Ends the uploads that had begun in the source before it was left: their clients begin again, and once the source is not
+ * configured any more nobody would remove their bytes. Only what the ledger knows of: other bytes may be another
+ * registry's. One that somebody holds at this moment stays. Resolves with how many it were.
  */
-export async function withdrawLeftUploads(
-  { meta, source }: Pick<MoveDeps, 'meta' | 'source'>,
+export async function endLeftUploads(
+  deps: Pick<MoveDeps, 'meta' | 'source' | 'target' | 'clock' | 'fence'>,
   signal: AbortSignal,
 ): Promise<number> {
-  let withdrawn = 0;
+  const { meta, source, target } = deps;
+  let ended = 0;
   for (const list of ['listStaged', 'list'] as const) {
     let cursor: string | null = null;
     do {
-      signal.throwIfAborted();
       const page: Page<{ readonly uploadId: UploadId | null }> = await source[list](cursor, pageMax);
       const ids = page.entries.flatMap(({ uploadId }) => uploadId ?? []);
       for (const id of await meta.read.uploads.known(ids)) {
+        signal.throwIfAborted();
+        if (!(await endLeftUpload(deps, id))) continue;
         await source.withdraw(id);
-        withdrawn += 1;
+        await target.withdraw(id);
+        ended += 1;
       }
       cursor = page.cursor;
     } while (cursor !== null);
   }
-  return withdrawn;
+  return ended;
+}
+
+/** False when it is none any more, or somebody's at this moment. */
+async function endLeftUpload(
+  { meta, target, clock, fence }: Pick<MoveDeps, 'meta' | 'target' | 'clock' | 'fence'>,
+  id: UploadId,
+): Promise<boolean> {
+  const token = randomBytes(16).toString('hex');
+  return meta.transaction(
+    async (tx) => {
+      await fence(tx);
+      const taken = await tx.uploads.acquire(id, token, endingLeaseMillis);
+      if (taken === null || taken === 'busy') return false;
+      return endUpload({ blobs: target }, tx, { id, token, at: clock.now() });
+    },
+    { durable: false },
+  );
 }
 
 async function* rowsIn(

@@ -1,14 +1,15 @@
 import type { Digest } from '../../oci/digest.ts';
 import { untilAborted } from '../../std/until-aborted.ts';
-import type {
-  BlobBody,
-  BlobLocation,
-  BlobStore,
-  ByteRange,
-  Page,
-  StagedUpload,
-  StoredBlob,
-  UploadId,
+import {
+  type BlobBody,
+  type BlobLocation,
+  type BlobStore,
+  type ByteRange,
+  type Page,
+  SIZE_UNKNOWN,
+  type StagedUpload,
+  type StoredBlob,
+  type UploadId,
 } from '../blob-store.ts';
 import { nothing } from '../body-bytes.ts';
 import { Bucket, type BucketOptions } from './bucket.ts';
@@ -117,8 +118,10 @@ class GhostbayBlobStore implements BlobStore {
   async discard(uploadId: UploadId): Promise<void> {
     const slots = await Slots.read(this.#bucket, uploadId);
     // Its slots may have outlived the commit.
-    const blob = slots.head === null ? null : await readBlobHead(this.#bucket, uploadId);
-    await this.#removeStaged(slots, blob);
+    const blob = slots.head === null ? null : await lookAtBlobHead(this.#bucket, uploadId);
+    // Nobody knows which of its segments are the blob's: they go with it.
+    if (blob === 'unreadable') await slots.remove();
+    else await this.#removeStaged(slots, blob);
   }
 
   async withdraw(uploadId: UploadId): Promise<void> {
@@ -216,13 +219,13 @@ class GhostbayBlobStore implements BlobStore {
   }
 }
 
-/** What cannot be read is as no bytes, so that it is found to be damaged, and replaced. */
+/** What cannot be read has the size of no blob, so that it is found to be damaged, and replaced. */
 function described(uploadId: UploadId, head: Head | 'unreadable'): StoredBlob {
   const isReadable = head !== 'unreadable';
   return {
     location: locationOf(uploadId),
     uploadId,
-    sizeBytes: isReadable ? sizeOf(head) : 0,
+    sizeBytes: isReadable ? sizeOf(head) : SIZE_UNKNOWN,
     modifiedAt: isReadable ? head.modifiedAt : 0,
   };
 }

@@ -7,8 +7,10 @@ import type { Service } from './service.ts';
 const KEYS_MAX = 1000;
 /** A request that takes longer is not waited for. */
 const WAIT_MILLISECONDS_MAX = 1_000;
-/** What services answer that do not know the request, or want another checksum of it. */
-const NOT_KNOWN = new Set([400, 405, 501]);
+/** What services answer that do not know the request. */
+const NOT_KNOWN = new Set([405, 501]);
+/** What is wrong with the request is not wrong with one for each key: another checksum is wanted, say. */
+const NOT_LIKED = 400;
 
 /**
  * Objects that are deleted at the same moment go in one request: while one is under way, others wait for the next. A service
@@ -65,10 +67,14 @@ export class Deletes {
       const answer = await this.#service.call({}, (abortSignal) =>
         this.#service.client.send(command, { abortSignal }),
       );
-      return new Set((answer.Errors ?? []).map(({ Key }) => Key ?? ''));
+      const errors = answer.Errors ?? [];
+      return new Set(
+        errors.every(({ Key }) => Key !== undefined) ? errors.map(({ Key }) => Key ?? '') : keys,
+      );
     } catch (error) {
-      if (!NOT_KNOWN.has(statusOf(error) ?? 0)) throw error;
-      this.#batchesWork = false;
+      const status = statusOf(error) ?? 0;
+      if (NOT_KNOWN.has(status)) this.#batchesWork = false;
+      else if (status !== NOT_LIKED) throw error;
       return new Set(keys);
     }
   }

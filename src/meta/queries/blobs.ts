@@ -247,6 +247,15 @@ export class BlobQueries extends BlobReads implements contract.BlobWrites {
       .execute();
   }
 
+  async isLeftBehind(location: BlobLocation): Promise<boolean> {
+    const row = await this.db
+      .selectFrom('moved_blobs')
+      .select('location')
+      .where('location', '=', location)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
   async forgetLeftBehind(location: BlobLocation): Promise<void> {
     await this.db.deleteFrom('moved_blobs').where('location', '=', location).execute();
   }
