@@ -1,12 +1,9 @@
+import { Socket } from 'node:net';
 import pg from 'pg';
 import { Unavailable } from '../../std/unavailable.ts';
-import { fromPostgres, isConnectionLost, isTooLate } from './postgres-errors.ts';
+import { Outage } from './outage.ts';
+import { fromPostgres, isConnectionLost, isNoneFree } from './postgres-errors.ts';
 
-/**
- * After a connection could not be made, everybody hears so at once for this long, in milliseconds, and then one tries while
- * the others still do: nobody queues for the dead.
- */
-const failFastMillis = 500;
 /** A connection that nobody needs is closed after this long, in milliseconds. */
 const idleMillisMax = 60_000;
 
@@ -46,12 +43,12 @@ export interface Held {
 export class Pool {
   readonly #pool: pg.Pool;
   readonly #options: PoolOptions;
-  #failure: { readonly error: unknown; readonly until: number } | null = null;
-  /** Somebody is finding out whether the database is back, or whether it is away. */
-  #isTrying = false;
+  readonly #outage: Outage;
+  readonly #sockets = new Set<Socket>();
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    this.#outage = new Outage({ ask: () => this.#ask(), onAway: () => this.#cutAll() });
     this.#pool = new pg.Pool({
       connectionString: options.url,
       max: options.connectionsMax,
@@ -59,6 +56,7 @@ export class Pool {
       query_timeout: options.queryMillisMax,
       idleTimeoutMillis: idleMillisMax,
       keepAlive: true,
+      stream: () => this.#openSocket(),
       application_name: 'drift',
       types: { getTypeParser },
     });
@@ -73,7 +71,7 @@ export class Pool {
     try {
       return await this.#once(sql, parameters);
     } catch (error) {
-      if (!isConnectionLost(error) || this.#failure !== null) throw fromPostgres(error);
+      if (!isConnectionLost(error) || this.#outage.error !== null) throw fromPostgres(error);
     }
     try {
       return await this.#once(sql, parameters);
@@ -86,13 +84,16 @@ export class Pool {
   async hold(): Promise<Held> {
     const client = await this.#connect();
     return {
-      run: async (sql, parameters) => toAnswer(await client.query(sql, parameters as unknown[])),
+      run: async (sql, parameters) =>
+        toAnswer(await this.#outage.watch(client.query(sql, parameters as unknown[]))),
       release: (broken) => client.release(broken),
     };
   }
 
   async close(): Promise<void> {
     await this.#pool.end();
+    this.#outage.close();
+    for (const socket of this.#sockets) socket.destroySoon();
   }
 
   async #once(sql: string, parameters: readonly unknown[]): Promise<Answer> {
@@ -104,60 +105,57 @@ export class Pool {
       return answer;
     } catch (error) {
       broken = isConnectionLost(error);
-      if (isTooLate(error)) void this.#lookWhetherAway();
       throw error;
     } finally {
       held.release(broken);
     }
   }
 
-  /** One slow answer is no reason to refuse others, a database that does not answer anybody is. */
-  async #lookWhetherAway(): Promise<void> {
-    if (this.#isTrying || this.#failure !== null) return;
-    this.#isTrying = true;
+  async #connect(): Promise<pg.PoolClient> {
+    if (this.#outage.error !== null) throw fromPostgres(this.#outage.error);
+    if (this.#pool.waitingCount >= this.#options.waitingMax) {
+      throw new Unavailable('meta store', 'too many requests wait for the database', { retryable: true });
+    }
+    const since = performance.now();
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      // Who waited in vain for one to be free knows nothing of the database.
+      if (!isNoneFree(error)) this.#outage.notice(error, since);
+      throw fromPostgres(error);
+    }
+  }
+
+  async #ask(): Promise<void> {
     const { url, connectMillisMax } = this.#options;
+    const socket = this.#openSocket();
     const client = new pg.Client({
       connectionString: url,
       connectionTimeoutMillis: connectMillisMax,
       query_timeout: connectMillisMax,
+      stream: () => socket,
     });
     client.on('error', () => {});
     try {
       await client.connect();
       await client.query('select 1');
-    } catch (error) {
-      this.#failure = { error, until: performance.now() + failFastMillis };
     } finally {
-      this.#isTrying = false;
-      await client.end().catch(() => {});
+      // It says goodbye, and does not wait until somebody heard it.
+      client.end().catch(() => {});
+      socket.destroySoon();
     }
   }
 
-  async #connect(): Promise<pg.PoolClient> {
-    if (this.#failure === null) return this.#connectNow();
-    if (this.#isTrying || performance.now() < this.#failure.until) throw fromPostgres(this.#failure.error);
-    this.#isTrying = true;
-    try {
-      return await this.#connectNow();
-    } finally {
-      this.#isTrying = false;
-    }
+  #openSocket(): Socket {
+    const socket = new Socket();
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    return socket;
   }
 
-  async #connectNow(): Promise<pg.PoolClient> {
-    if (this.#pool.waitingCount >= this.#options.waitingMax) {
-      throw new Unavailable('meta store', 'too many requests wait for the database', { retryable: true });
-    }
-    try {
-      const client = await this.#pool.connect();
-      this.#failure = null;
-      return client;
-    } catch (error) {
-      // Others may only be slow in giving theirs back.
-      if (isTooLate(error)) void this.#lookWhetherAway();
-      else this.#failure = { error, until: performance.now() + failFastMillis };
-      throw fromPostgres(error);
-    }
+  /** Whoever waits on one of them hears at once that it is gone. */
+  #cutAll(): void {
+    for (const socket of this.#sockets) socket.destroy();
   }
 }
 

@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { Unavailable } from '../../std/unavailable.ts';
 
 /** SQLSTATE, postgresql.org/docs/current/errcodes-appendix.html. */
@@ -37,7 +38,7 @@ const LOST_CODES = new Set([
 /** Of node's TLS, and pg's for a server that speaks none. */
 const UNTRUSTED = /^(CERT_|ERR_TLS_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_)/;
 const NO_TLS = /does not support SSL connections/;
-const TOO_LATE = /^(Query read timeout|timeout exceeded when trying to connect)/;
+const NONE_FREE = /^timeout exceeded when trying to connect/;
 const LOST_MESSAGES =
   /^(Connection terminated|timeout e|Query read timeout|Client has encountered|Client was closed)/;
 
@@ -66,9 +67,14 @@ export function isConnectionLost(error: unknown): boolean {
   return LOST_CODES.has(code) || isServersFarewell || LOST_MESSAGES.test(error.message);
 }
 
-/** No answer, or no free connection, came in the time that one may take. */
-export function isTooLate(error: unknown): boolean {
-  return error instanceof Error && TOO_LATE.test(error.message);
+/** Every connection was with somebody else for as long as one may wait. */
+export function isNoneFree(error: unknown): boolean {
+  return error instanceof Error && NONE_FREE.test(error.message);
+}
+
+/** The database itself said so, and is not about to go. */
+export function isAnswer(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && !isConnectionLost(error);
 }
 
 /** What the contract throws for this error; a mistake of ours (a constraint, wrong SQL) stays what it is. */
