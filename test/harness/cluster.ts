@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { type Certificate, type NodePorts, startBalancer } from './balancer.ts';
 import { freePort, isPortFree } from './free-port.ts';
-import { startNginx } from './nginx.ts';
 import { type SpawnedDrift, spawnDrift } from './spawn-drift.ts';
 import { createStores, NODES, type SharedStores, storeEnvironment } from './stack.ts';
 
@@ -11,11 +10,6 @@ export interface ClusterOptions {
   readonly certificate?: Certificate;
   /** Of an earlier cluster. Default: empty ones. */
   readonly stores?: SharedStores;
-}
-
-interface Certificate {
-  readonly certificateFile: string;
-  readonly keyFile: string;
 }
 
 /** `NODES` real registries on one PostgreSQL and one bucket, behind an nginx that gives each request to the next of them. */
@@ -38,60 +32,48 @@ export interface Cluster {
   stop(): Promise<void>;
 }
 
-const CONFIGURATION = new URL('../../deploy/nginx-scale-out.conf', import.meta.url);
-
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const stores = options.stores ?? (await createStores());
-  const places: Place[] = [];
+  const places: NodePorts[] = [];
   while (places.length < NODES) places.push({ registry: await freePort(), console: await freePort() });
   const env = { DRIFT_WORKERS: '1', ...storeEnvironment(stores), ...options.env };
   const nodes = await startAll(places, env);
   const stopNodes = () => Promise.all(nodes.map((node) => node.stop()));
-  const [port, tlsPort] = [await freePort(), await freePort()];
-  const { certificate = null } = options;
-  const serverBlock = (down?: number) => adaptConfiguration(places, { port, tlsPort, certificate, down });
-  const nginx = await startNginx({ serverBlock: serverBlock(), host: '127.0.0.1', port }).catch(
-    async (error: unknown) => {
-      await stopNodes();
-      throw error;
-    },
-  );
+  const { certificate } = options;
+  const balancer = await startBalancer(places, { certificate }).catch(async (error: unknown) => {
+    await stopNodes();
+    throw error;
+  });
   return {
-    url: `http://127.0.0.1:${port}`,
-    tlsUrl: certificate === null ? null : `https://127.0.0.1:${tlsPort}`,
+    url: balancer.url,
+    tlsUrl: balancer.tlsUrl,
     stores,
     nodes,
     kill: async (index) => {
       await nodes[index]?.kill();
     },
     restart: async (index) => {
-      const place = places[index] as Place;
+      const place = places[index] as NodePorts;
       // Workers that lost their primary may still hold the ports for a moment.
       while (!(await isPortFree(place.registry)) || !(await isPortFree(place.console)));
       nodes[index] = await startNode(place, env);
     },
     upgrade: async (index, program) => {
-      await nginx.reload(serverBlock(index));
+      await balancer.leaveOut(index);
       await nodes[index]?.stop();
-      nodes[index] = await startNode(places[index] as Place, env, program);
-      await nginx.reload(serverBlock());
+      nodes[index] = await startNode(places[index] as NodePorts, env, program);
+      await balancer.leaveOut(null);
     },
     stop: async () => {
-      await nginx.stop();
+      await balancer.stop();
       await stopNodes();
     },
   };
 }
 
-/** The ports of one node. */
-interface Place {
-  readonly registry: number;
-  readonly console: number;
-}
-
 /** All at once, as a deployment does; all or none. */
 async function startAll(
-  places: readonly Place[],
+  places: readonly NodePorts[],
   env: Readonly<Record<string, string>>,
 ): Promise<SpawnedDrift[]> {
   const results = await Promise.allSettled(places.map((place) => startNode(place, env)));
@@ -103,7 +85,7 @@ async function startAll(
 }
 
 function startNode(
-  place: Place,
+  place: NodePorts,
   env: Readonly<Record<string, string>>,
   program?: string,
 ): Promise<SpawnedDrift> {
@@ -112,39 +94,4 @@ function startNode(
     DRIFT_UI_ADDR: `127.0.0.1:${place.console}`,
   };
   return spawnDrift({ env: { ...env, ...addresses }, ...(program === undefined ? {} : { program }) });
-}
-
-/** The configuration that operators get, with addresses of here and one more to listen at. Each stands in it once. */
-function adaptConfiguration(
-  places: readonly Place[],
-  here: {
-    readonly port: number;
-    readonly tlsPort: number;
-    readonly certificate: Certificate | null;
-    /** A node that gets nothing. */
-    readonly down: number | undefined;
-  },
-): string {
-  const { port, tlsPort, certificate } = here;
-  const tls =
-    certificate === null
-      ? ''
-      : `listen 127.0.0.1:${tlsPort} ssl; ssl_certificate ${certificate.certificateFile}; ssl_certificate_key ${certificate.keyFile};`;
-  const changes: readonly (readonly [string, string])[] = [
-    ['listen 80;', `listen 127.0.0.1:${port}; ${tls}`],
-    ...places.flatMap(({ registry, console }, index) => {
-      const down = index === here.down ? ' down' : '';
-      return [
-        [`server drift-${index + 1}:5000;`, `server 127.0.0.1:${registry}${down};`] as const,
-        [`server drift-${index + 1}:5001;`, `server 127.0.0.1:${console}${down};`] as const,
-      ];
-    }),
-  ];
-  let text = readFileSync(CONFIGURATION, 'utf8');
-  for (const [from, to] of changes) {
-    if (text.split(from).length !== 2)
-      throw new Error(`the nginx configuration does not have "${from}" once`);
-    text = text.replace(from, () => to);
-  }
-  return text;
 }

@@ -9,6 +9,7 @@ import type { MetaStore } from '../../src/meta/meta-store.ts';
 import { openMetaStore } from '../../src/meta/open-meta-store.ts';
 import type { Clock } from '../../src/std/clock.ts';
 import { createTelemetry } from '../../src/telemetry/create-telemetry.ts';
+import { type Balancer, startBalancer } from './balancer.ts';
 import { createMigratedStores, NODES, ON_NODES, type StoreEnvironment, storeEnvironment } from './stack.ts';
 
 export interface RegistryOptions {
@@ -29,12 +30,13 @@ export interface RegistryOptions {
   readonly onLog?: ((line: string) => void) | undefined;
 }
 
-/** A whole registry in this process, listening on two free ports; on nodes some of them, each on two. */
+/** A whole registry in this process, listening on two free ports; on nodes some of them behind nginx, each on two. */
 export interface StartedRegistry {
-  /** Of the first; so are the other parts. */
+  /** On nodes that of nginx, where each request reaches the next node. */
   readonly registryUrl: string;
-  /** Of each. */
+  /** Of each, with nothing between. */
   readonly registryPorts: readonly number[];
+  /** Of the first; so are the other parts. */
   readonly consoleUrl: string;
   readonly config: Config;
   readonly directory: string;
@@ -63,7 +65,9 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Star
   if (!ON_NODES) await (await openMetaStore(config, { mode: 'migrate' })).close();
   const { users } = config.auth;
   const apps: App[] = [];
+  let balancer: Balancer | null = null;
   const stop = async (): Promise<void> => {
+    await balancer?.stop();
     for (const app of apps) await app.stop(0);
     if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
   };
@@ -78,13 +82,17 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Star
       });
       apps.push(app);
     }
+    if (ON_NODES) {
+      const ports = apps.map((app) => ({ registry: app.registry.port, console: app.console.port }));
+      balancer = await startBalancer(ports);
+    }
   } catch (error) {
     await stop();
     throw error;
   }
   const [first] = apps as [App];
   return {
-    registryUrl: `http://127.0.0.1:${first.registry.port}`,
+    registryUrl: balancer?.url ?? `http://127.0.0.1:${first.registry.port}`,
     registryPorts: apps.map(({ registry }) => registry.port),
     consoleUrl: `http://127.0.0.1:${first.console.port}`,
     config,

@@ -17,8 +17,9 @@ import { type RegistryOptions, type StartedRegistry, startRegistry } from './sta
 /** A whole registry on real sockets, with the people that tests of the wire know, and what it logged. */
 export interface WireWorld extends AsyncDisposable {
   readonly registry: StartedRegistry;
-  /** Of the registry; on nodes each time that of the next. */
+  /** Of the registry; on nodes each time that of the next, with nothing between. */
   readonly port: number;
+  /** Of what clients ask: on nodes nginx. */
   readonly client: V2Client;
   readonly logs: readonly string[];
   /** The text of an access token, by `GET /token` with Basic; without a person an anonymous one. */
@@ -46,11 +47,12 @@ export async function openWireWorld(options: RegistryOptions = {}): Promise<Wire
     onLog: (line) => logs.push(line),
     ...options,
   });
-  const client = new V2Client(...registry.registryPorts);
+  const client = new V2Client(Number(new URL(registry.registryUrl).port));
+  let opened = 0;
   return {
     registry,
     get port() {
-      return client.port;
+      return registry.registryPorts[opened++ % registry.registryPorts.length] ?? 0;
     },
     client,
     logs,

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
+import { ON_NODES } from '../harness/stack.ts';
 
 export interface Person {
   readonly name: string;
@@ -45,19 +46,14 @@ export interface Ask {
   readonly body?: Uint8Array | string | Iterable<Uint8Array>;
 }
 
-/** Sends exactly the path it is given: nothing is normalised on the way. Of several servers each request asks the next. */
+/** Sends exactly the path it is given: nothing is normalised on the way. */
 export class V2Client {
-  readonly #ports: readonly number[];
-  readonly #agent = new Agent({ keepAlive: true });
-  #asked = 0;
+  readonly port: number;
+  // nginx ends a connection whose answer came before the whole request, though it has promised to keep it.
+  readonly #agent = new Agent({ keepAlive: !ON_NODES });
 
-  constructor(...ports: readonly number[]) {
-    this.#ports = ports;
-  }
-
-  /** Of the server whose turn it is. */
-  get port(): number {
-    return this.#ports[this.#asked++ % this.#ports.length] ?? 0;
+  constructor(port: number) {
+    this.port = port;
   }
 
   close(): void {
@@ -68,8 +64,6 @@ export class V2Client {
     const person = ask.as === undefined ? ADMIN : ask.as;
     const headers: Record<string, string> = { ...ask.headers };
     if (person !== null && headers['authorization'] === undefined) headers['authorization'] = basic(person);
-    // Several servers have one name.
-    if (this.#ports.length > 1) headers['host'] ??= `127.0.0.1:${this.#ports[0]}`;
     const { body } = ask;
     const whole = body === undefined || typeof body === 'string' || body instanceof Uint8Array;
     const bytes = whole ? Buffer.from(body ?? '') : null;

@@ -17,6 +17,7 @@ import { createRegistry } from '../../src/registry/registry.ts';
 import { type Clock, systemClock } from '../../src/std/clock.ts';
 import { createTelemetry } from '../../src/telemetry/create-telemetry.ts';
 import type { Telemetry } from '../../src/telemetry/telemetry.ts';
+import { type NodePorts, startBalancer } from '../harness/balancer.ts';
 import {
   createMigratedStores,
   NODES,
@@ -71,10 +72,11 @@ export async function startV2(env: Readonly<Record<string, string>> = {}): Promi
     const runId = ON_NODES ? `node ${index}` : 'run';
     doors.push(await openDoor({ ...each, config, clock, telemetry, runId }));
   }
-  const ports = doors.map(({ port }) => port);
-  // On nodes every request asks the next one anyway.
-  const client = new V2Client(...(ON_NODES ? ports : ports.slice(0, 1)));
-  const other = new V2Client(...(ON_NODES ? ports : ports.slice(1)));
+  const balancer = ON_NODES ? await startBalancer(doors.map(({ ports }) => ports)) : null;
+  const [first, second] = doors as [OpenedDoor, OpenedDoor];
+  // Behind nginx every request reaches the next node anyway.
+  const client = new V2Client(balancer?.port ?? first.ports.registry);
+  const other = new V2Client(balancer?.port ?? second.ports.registry);
   const [{ meta, blobs }] = stores as [Stores];
   return {
     client,
@@ -82,8 +84,8 @@ export async function startV2(env: Readonly<Record<string, string>> = {}): Promi
     issueToken: async (person, scope) => {
       const parameters = new URLSearchParams({ service: config.auth.service, scope });
       const request = { parameters, address: '127.0.0.1', authorization: [basic(person)] };
-      const answer = await doors[0]?.access.tokenServer.issueByQuery(request);
-      return answer?.token ?? '';
+      const answer = await first.access.tokenServer.issueByQuery(request);
+      return answer.token;
     },
     meta,
     blobs,
@@ -95,6 +97,7 @@ export async function startV2(env: Readonly<Record<string, string>> = {}): Promi
     stop: async () => {
       client.close();
       other.close();
+      await balancer?.stop();
       for (const door of doors) await door.close();
       for (const each of new Set(stores)) await closeStores(each);
       rmSync(directory, { recursive: true, force: true });
@@ -128,7 +131,7 @@ async function openEach(config: Config, telemetry: Telemetry): Promise<readonly 
 }
 
 interface OpenedDoor {
-  readonly port: number;
+  readonly ports: NodePorts;
   readonly access: Access;
   close(): Promise<void>;
 }
@@ -157,7 +160,7 @@ async function openDoor(
   const door = createDoor({ config, v2, guard, fastify, telemetry, clock });
   const listeners = await listenOn({ config, door, telemetry });
   return {
-    port: listeners.registry.port,
+    ports: { registry: listeners.registry.port, console: listeners.console.port },
     access,
     close: async () => {
       await listeners.close();
