@@ -55,7 +55,12 @@ async function lockSettings(url: string): Promise<{ readonly end: Promise<void> 
 }
 
 test('a line, that swallows what is sent over connections that stand, is found out and nobody waits longer', async () => {
-  const store = await openTestStore(line.through(await postgres.createDatabase()), LIMITS);
+  const said: string[] = [];
+  const log = {
+    warn: (_: unknown, text?: string) => said.push(text ?? ''),
+    info: (text: unknown) => said.push(text as string),
+  };
+  const store = await openTestStore(line.through(await postgres.createDatabase()), { ...LIMITS, log });
   const read = () => store.read.access.setting('a');
   const write = () => store.transaction((tx) => tx.access.putSetting('a', 'b'));
   // As many connections as there may be, none of which will say why it is silent.
@@ -86,6 +91,10 @@ test('a line, that swallows what is sent over connections that stand, is found o
   await untilAnswered(store);
   assert.equal(await store.read.access.setting('half'), null);
   await write();
+  assert.deepEqual(said, [
+    'the database does not answer: who needs it is refused until it does',
+    'the database answers again',
+  ]);
   await store.close();
 });
 

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from '../../telemetry/telemetry.ts';
 import { isAnswer, isConnectionLost } from './postgres-errors.ts';
 
 /** Who waits longer than this, in milliseconds, wonders whether the database is there at all. */
@@ -20,6 +21,8 @@ export interface OutageOptions {
   readonly ask: () => Promise<void>;
   /** It does not answer: what stands to it is dead. */
   readonly onAway: () => void;
+  /** Hears when it goes away and when it is back. */
+  readonly log: Pick<Logger, 'warn' | 'info'> | null;
 }
 
 /**
@@ -66,9 +69,7 @@ export class Outage {
 
   /** A connection that was begun at `since`, of `performance.now()`, was not made. */
   notice(error: unknown, since: number): void {
-    if (this.#error !== null || !this.#showsAway(error, since)) return;
-    this.#error = error;
-    void this.#untilBack();
+    if (this.#error === null && this.#showsAway(error, since)) this.#becomeAway(error);
   }
 
   close(): void {
@@ -91,10 +92,13 @@ export class Outage {
     this.#askedAt = performance.now();
     try {
       await this.#options.ask();
-      this.#error = null;
+      this.#becomeBack();
     } catch (error) {
-      if (this.#showsAway(error, this.#askedAt)) this.#goAway(error);
-      else this.#error = null;
+      if (!this.#showsAway(error, this.#askedAt)) this.#becomeBack();
+      else {
+        if (this.#error === null) this.#becomeAway(error);
+        this.#options.onAway();
+      }
     } finally {
       this.#isAsking = false;
     }
@@ -105,11 +109,20 @@ export class Outage {
     return isConnectionLost(error) && this.#answeredAt < since;
   }
 
-  #goAway(error: unknown): void {
-    const isNews = this.#error === null;
+  #becomeAway(error: unknown): void {
     this.#error = error;
-    this.#options.onAway();
-    if (isNews) void this.#untilBack();
+    if (this.#closing.signal.aborted) return;
+    this.#options.log?.warn(
+      { err: error },
+      'the database does not answer: who needs it is refused until it does',
+    );
+    void this.#untilBack();
+  }
+
+  #becomeBack(): void {
+    if (this.#error === null) return;
+    this.#error = null;
+    this.#options.log?.info('the database answers again');
   }
 
   async #untilBack(): Promise<void> {

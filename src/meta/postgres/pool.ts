@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { Unavailable } from '../../std/unavailable.ts';
+import type { Logger } from '../../telemetry/telemetry.ts';
 import { Outage } from './outage.ts';
 import { fromPostgres, isConnectionLost, isNoneFree } from './postgres-errors.ts';
 
@@ -19,6 +20,10 @@ export interface PoolOptions {
   readonly waitingMax: number;
   readonly connectMillisMax: number;
   readonly queryMillisMax: number;
+  /** Long work on one connection, which nothing may cut short that is slow. Default: false. */
+  readonly patient?: boolean;
+  /** Hears when the database, or news of other processes, goes away and is back. */
+  readonly log?: Pick<Logger, 'warn' | 'info'> | null;
 }
 
 export interface Answer {
@@ -48,7 +53,11 @@ export class Pool {
 
   constructor(options: PoolOptions) {
     this.#options = options;
-    this.#outage = new Outage({ ask: () => this.#ask(), onAway: () => this.#cutAll() });
+    this.#outage = new Outage({
+      ask: () => this.#ask(),
+      onAway: () => this.#cutAll(),
+      log: options.log ?? null,
+    });
     this.#pool = new pg.Pool({
       connectionString: options.url,
       max: options.connectionsMax,
@@ -84,8 +93,10 @@ export class Pool {
   async hold(): Promise<Held> {
     const client = await this.#connect();
     return {
-      run: async (sql, parameters) =>
-        toAnswer(await this.#outage.watch(client.query(sql, parameters as unknown[]))),
+      run: async (sql, parameters) => {
+        const statement = client.query(sql, parameters as unknown[]);
+        return toAnswer(await (this.#options.patient ? statement : this.#outage.watch(statement)));
+      },
       release: (broken) => client.release(broken),
     };
   }

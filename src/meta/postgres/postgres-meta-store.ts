@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Unavailable } from '../../std/unavailable.ts';
-import type { Logger, Metrics } from '../../telemetry/telemetry.ts';
+import type { Metrics } from '../../telemetry/telemetry.ts';
 import type { MetaReads, MetaStore, MetaTransaction, TransactionOptions } from '../meta-store.ts';
 import { runEffect } from '../run-effect.ts';
 import { kyselyOver } from './dialect.ts';
@@ -39,8 +39,6 @@ export interface PostgresMetaStoreOptions extends PoolOptions {
   readonly metrics?: Pick<Metrics, 'metaOperation'> | null;
   /** Where notices are listened for, should a pooler stand before `url`; the same when absent. */
   readonly listenUrl?: string | null;
-  /** Hears when notices stop and when they come again. */
-  readonly log?: Pick<Logger, 'warn' | 'info'> | null;
 }
 
 export async function openPostgresMetaStore(options: PostgresMetaStoreOptions): Promise<MetaStore> {
@@ -57,7 +55,12 @@ export async function openPostgresMetaStore(options: PostgresMetaStoreOptions): 
 }
 
 async function migrateAlone(options: PostgresMetaStoreOptions, place: string): Promise<void> {
-  const pool = new Pool({ ...options, connectionsMax: 1, queryMillisMax: migrationMillisMax });
+  const pool = new Pool({
+    ...options,
+    connectionsMax: 1,
+    queryMillisMax: migrationMillisMax,
+    patient: true,
+  });
   try {
     const held = await pool.hold();
     try {

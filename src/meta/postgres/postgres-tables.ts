@@ -14,6 +14,7 @@ export async function openPostgresTables(url: string): Promise<TablesDriver> {
     waitingMax: 1,
     connectMillisMax,
     queryMillisMax: statementMillisMax,
+    patient: true,
   });
   return new PostgresTables(url, pool, await pool.hold());
 }

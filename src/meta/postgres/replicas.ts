@@ -35,7 +35,7 @@ export class Replicas {
 
   constructor(primary: Run, urls: readonly string[], options: Omit<PoolOptions, 'url'>) {
     this.#primary = primary;
-    this.#replicas = urls.map((url) => ({ pool: new Pool({ ...options, url }), restsUntil: 0 }));
+    this.#replicas = urls.map((url) => ({ pool: new Pool({ ...options, url, log: null }), restsUntil: 0 }));
   }
 
   readonly run: Run = async (sql, parameters) => {
