@@ -204,20 +204,47 @@ const ON_NODES: Readonly<Record<string, Suite['leftOut']>> = {
   ...Object.fromEntries(ONCE.filter(({ name }) => name.startsWith('clients/')).map(({ name }) => [name, {}])),
 };
 
+function filesAmong(leftOut: Suite['leftOut'] = {}): string[] {
+  return Object.keys(leftOut).filter((name) => name.endsWith('.ts'));
+}
+
 function onNodes(suite: Suite, leftOut: Suite['leftOut']): Suite {
   return {
     ...suite,
     name: `nodes/${suite.name}`,
     again: { STACK: 'nodes' },
     leftOut: leftOut ?? {},
-    except: [...(suite.except ?? []), ...Object.keys(leftOut ?? {}).filter((left) => left.endsWith('.ts'))],
+    except: [...(suite.except ?? []), ...filesAmong(leftOut)],
     needs: [...suite.needs, 'postgres', 'initdb', 'minio', 'nginx'],
   };
 }
 
+const NO_BASE_BACKUP = 'The package of PostgreSQL 18 has no pg_basebackup.';
+const NOT_ON_NEWEST_POSTGRES = {
+  'src/meta/postgres/replicas.test.ts': NO_BASE_BACKUP,
+  'a replica, after a commit on its primary, comes to hold it': NO_BASE_BACKUP,
+};
+
+/** What runs again on the newest PostgreSQL (`test/harness/postgres.ts`). */
+const ON_NEWEST_POSTGRES: Suite = {
+  name: 'postgres-18',
+  files: [
+    'src/meta/postgres/*.test.ts',
+    'test/services/postgres.test.ts',
+    'test/faults/database-away.test.ts',
+    'test/nodes/start-together.test.ts',
+  ],
+  except: filesAmong(NOT_ON_NEWEST_POSTGRES),
+  again: { POSTGRES_VERSION: '18' },
+  leftOut: NOT_ON_NEWEST_POSTGRES,
+  needs: ['postgres18', 'pgbouncer', 'openssl'],
+  concurrency: 1,
+};
+
 /** Every test file belongs to exactly one suite, apart from those that run `again` (`test/tidy/names.test.ts` holds that). */
 export const SUITES: readonly Suite[] = [
   ...ONCE,
+  ON_NEWEST_POSTGRES,
   ...Object.entries(ON_NODES).flatMap(([name, leftOut]) =>
     ONCE.filter((suite) => suite.name === name).map((suite) => onNodes(suite, leftOut)),
   ),

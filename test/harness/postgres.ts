@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { requireTool } from '../../scripts/tools.ts';
 import { freePort } from './free-port.ts';
@@ -43,6 +43,10 @@ export interface PostgresOptions {
 const SERVER_USER = 'nobody';
 export const SUPERUSER = 'drift';
 
+/** Debian's server, or the one that `POSTGRES_VERSION=18` asks for. */
+const VERSION = process.env.POSTGRES_VERSION;
+if (VERSION !== undefined && VERSION !== '18') throw new TypeError(`no PostgreSQL ${VERSION} is installed`);
+
 export async function startPostgres(options: PostgresOptions = {}): Promise<Postgres> {
   const server = new Server(options, await freePort());
   await server.start();
@@ -67,6 +71,8 @@ class Server implements Postgres {
   readonly port: number;
   readonly directory: string;
   readonly #service: Service;
+  /** The folder of `postgres` and `initdb`. */
+  readonly #programs: string;
 
   constructor(options: PostgresOptions, port: number) {
     this.port = port;
@@ -85,7 +91,7 @@ class Server implements Postgres {
       // PostgreSQL's "fast" shutdown.
       stopSignal: 'SIGINT',
       command: (home) => [
-        requireTool('postgres'),
+        join(this.#programs, 'postgres'),
         '-D',
         this.directory,
         '-k',
@@ -94,7 +100,8 @@ class Server implements Postgres {
       ],
       answers: () => this.#ask('select 1').then(() => true),
     });
-    this.directory = options.directory ?? makeCluster(join(this.#service.home, 'data'));
+    this.#programs = findPrograms(this.#service.home);
+    this.directory = options.directory ?? makeCluster(this.#programs, join(this.#service.home, 'data'));
     this.#configure(options);
     if (this.directory === options.directory || options.certificate !== undefined)
       handOver(this.directory, SERVER_USER);
@@ -151,8 +158,17 @@ class Server implements Postgres {
   }
 }
 
-function makeCluster(directory: string): string {
-  const initdb = [requireTool('initdb'), '-D', directory, '-U', SUPERUSER, '-A', 'trust', '-E', 'UTF8'];
+function findPrograms(home: string): string {
+  if (VERSION === undefined) return dirname(requireTool('postgres'));
+  // Where root keeps its tools the server's user may not look.
+  const copy = join(home, 'postgresql');
+  cpSync(join(requireTool('postgres18'), '../..'), copy, { recursive: true, verbatimSymlinks: true });
+  handOver(copy, SERVER_USER);
+  return join(copy, 'bin');
+}
+
+function makeCluster(programs: string, directory: string): string {
+  const initdb = [join(programs, 'initdb'), '-D', directory, '-U', SUPERUSER, '-A', 'trust', '-E', 'UTF8'];
   const command = [...asService(SERVER_USER), ...initdb, '--locale=C', '--no-sync'];
   execFileSync('/usr/bin/env', command, { stdio: 'ignore' });
   return directory;

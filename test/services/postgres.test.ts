@@ -13,6 +13,12 @@ describe('PostgreSQL, as tests start it', () => {
   });
   after(() => postgres[Symbol.asyncDispose]());
 
+  it('the server, where a suite names its version, is of that version', async () => {
+    const [row] = await ask(postgres.url('postgres'), 'show server_version');
+    const major = process.env.POSTGRES_VERSION ?? '\\d+';
+    assert.match((row as { server_version: string }).server_version, new RegExp(`^${major}\\.`));
+  });
+
   it('what was committed, after every process was killed, is still there', async () => {
     const url = await postgres.createDatabase();
     await ask(url, 'create table kept as select 42 as answer');
