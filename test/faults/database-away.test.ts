@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { type Fault, type FaultProxy, startFaultProxy } from '../harness/fault-proxy.ts';
 import { type Postgres, startPostgres } from '../harness/postgres.ts';
+import { spawnDrift } from '../harness/spawn-drift.ts';
 import { type StartedRegistry, startRegistry } from '../harness/start-registry.ts';
 import { checkAway, EveryRoute, untilMended } from './every-route.ts';
 
@@ -13,6 +14,8 @@ const QUERY_SECONDS = 60;
 const ANSWER_MILLISECONDS_MAX = (CONNECT_SECONDS + 5) * 1000;
 /** When it is known to be away nobody waits for it: what a busy machine needs for all routes at once. */
 const KNOWN_MILLISECONDS_MAX = 3_000;
+/** Far less than what running requests would get. */
+const STOP_MILLISECONDS_MAX = 15_000;
 const MENDED_MILLISECONDS_MAX = 20_000;
 /** Answered from the configuration alone. */
 const WITHOUT_LEDGER = new Set(
@@ -69,4 +72,28 @@ describe('the database, away', () => {
       await routes.push();
     });
   }
+
+  it('every route, while all that passes to and from the database is delayed, goes on', async () => {
+    await line.set({ kind: 'delay', milliseconds: 50 });
+    for (const asked of await routes.ask()) assert.ok(asked.status < 500, `${asked.name}: ${asked.status}`);
+    await line.set({ kind: 'pass' });
+    await routes.pull();
+  });
+
+  it('a node, that is told to stop while the database takes connections and says nothing, ends', async () => {
+    const drift = await spawnDrift({
+      env: {
+        DRIFT_WORKERS: '1',
+        DRIFT_DATABASE_BACKEND: 'postgres',
+        DRIFT_DATABASE_URL: line.through(await postgres.createDatabase()),
+        DRIFT_DATABASE_CONNECT_TIME: `${CONNECT_SECONDS}s`,
+        DRIFT_DATABASE_QUERY_TIME: `${QUERY_SECONDS}s`,
+      },
+    });
+    await line.set({ kind: 'hang' });
+    const since = performance.now();
+    assert.deepEqual(await drift.stop(), { code: 0, signal: null });
+    assert.ok(performance.now() - since < STOP_MILLISECONDS_MAX);
+    await line.set({ kind: 'pass' });
+  });
 });

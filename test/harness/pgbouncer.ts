@@ -24,7 +24,17 @@ const CLIENT_CONNECTIONS_MAX = 500;
 /** The pooler refuses to run as root. */
 const POOLER_USER = 'nobody';
 
-export async function startPgBouncer(target: Pick<Postgres, 'port'>): Promise<PgBouncer> {
+export interface PgBouncerOptions {
+  /** To PostgreSQL. Default: `SERVER_CONNECTIONS`. */
+  readonly serverConnections?: number;
+  /** More are refused. Default: 500. */
+  readonly clientConnections?: number;
+}
+
+export async function startPgBouncer(
+  target: Pick<Postgres, 'port'>,
+  options: PgBouncerOptions = {},
+): Promise<PgBouncer> {
   const port = await freePort();
   const url = (database: string): string => `postgres://${SUPERUSER}@127.0.0.1:${port}/${database}`;
   const service = new Service({
@@ -32,7 +42,7 @@ export async function startPgBouncer(target: Pick<Postgres, 'port'>): Promise<Pg
     user: POOLER_USER,
     command: (home) => {
       const file = join(home, 'pgbouncer.ini');
-      writeFileSync(file, settings({ port, target: target.port, home }));
+      writeFileSync(file, settings({ ...options, port, target: target.port, home }));
       return [requireTool('pgbouncer'), file];
     },
     answers: () => answers(url('postgres')),
@@ -53,11 +63,10 @@ export async function startPgBouncer(target: Pick<Postgres, 'port'>): Promise<Pg
   };
 }
 
-function settings(options: {
-  readonly port: number;
-  readonly target: number;
-  readonly home: string;
-}): string {
+function settings(
+  options: PgBouncerOptions & { readonly port: number; readonly target: number; readonly home: string },
+): string {
+  const { serverConnections = SERVER_CONNECTIONS, clientConnections = CLIENT_CONNECTIONS_MAX } = options;
   return [
     '[databases]',
     `* = host=127.0.0.1 port=${options.target} user=${SUPERUSER}`,
@@ -68,8 +77,8 @@ function settings(options: {
     'auth_type = any',
 
     'pool_mode = transaction',
-    `default_pool_size = ${SERVER_CONNECTIONS}`,
-    `max_client_conn = ${CLIENT_CONNECTIONS_MAX}`,
+    `default_pool_size = ${serverConnections}`,
+    `max_client_conn = ${clientConnections}`,
   ].join('\n');
 }
 

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { Socket } from 'node:net';
 import pg from 'pg';
 import type { Logger } from '../../telemetry/telemetry.ts';
 import type { Notice, Notices } from '../meta-store.ts';
+import { cutAfterGoodbye } from './goodbye.ts';
 
 export const CHANNEL = 'drift';
 
@@ -117,6 +119,7 @@ class ListeningConnection {
   readonly #options: NoticeListenerOptions;
   readonly #self: string;
   readonly #client: pg.Client;
+  readonly #socket = new Socket();
   readonly #broken = Promise.withResolvers<never>();
   /** Rejects when the connection has ended, however that came. */
   readonly broken = this.#broken.promise;
@@ -130,6 +133,7 @@ class ListeningConnection {
       connectionTimeoutMillis: options.connectMillisMax,
       query_timeout: options.queryMillisMax,
       keepAlive: true,
+      stream: () => this.#socket,
     });
     this.broken.catch(() => {});
     this.#client.on('error', (error) => this.#broken.reject(error));
@@ -169,6 +173,7 @@ class ListeningConnection {
   }
 
   async close(): Promise<void> {
+    cutAfterGoodbye(this.#socket);
     await Promise.race([this.#client.end().catch(() => {}), this.broken.catch(() => {})]);
   }
 }

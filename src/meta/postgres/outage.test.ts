@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import { type FaultProxy, startFaultProxy } from '../../../test/harness/fault-proxy.ts';
+import { startPgBouncer } from '../../../test/harness/pgbouncer.ts';
 import { type Postgres, SUPERUSER, startPostgres } from '../../../test/harness/postgres.ts';
 import { Unavailable } from '../../std/unavailable.ts';
 import type { MetaStore } from '../meta-store.ts';
@@ -100,6 +101,7 @@ test('a line, that swallows what is sent over connections that stand, is found o
 
 test('a line, that swallows everything, does not keep a store from closing', async () => {
   const store = await openTestStore(line.through(await postgres.createDatabase()), LIMITS);
+  store.notices.subscribe(() => {});
   await line.set({ kind: 'hang' });
   const refused = assert.rejects(store.read.access.setting('a'), isAway);
   await new Promise((resolve) => setTimeout(resolve, 20));
@@ -138,6 +140,37 @@ test('a statement, that waits in a database which takes no new connection, goes 
   isLocked = false;
   assert.equal(await waiting, null);
   await others;
+  await store.close();
+});
+
+test('a statement, that waits in a database whose pooler has no connection left, goes on, and so do others', async () => {
+  const url = await postgres.createDatabase();
+  await using pooler = await startPgBouncer(postgres, { serverConnections: 2 });
+  const store = await openTestStore(pooler.through(url), LIMITS);
+  const locked = await lockSettings(url);
+  const waiting = Array.from({ length: 5 }, () => store.read.access.setting('a'));
+  const others = Array.from({ length: 3 }, () => store.read.blobs.scan(null, 1));
+  assert.deepEqual(
+    await Promise.all(waiting),
+    Array.from(waiting, () => null),
+  );
+  await Promise.all([...others, locked.end]);
+  await store.close();
+});
+
+test('a connection, that a pooler refuses because it has too many, takes nothing from those that stand', async () => {
+  const url = await postgres.createDatabase();
+  await using pooler = await startPgBouncer(postgres, { clientConnections: 3 });
+  const store = await openTestStore(pooler.through(url), LIMITS);
+  const locked = await lockSettings(url);
+  const waiting = Array.from({ length: 3 }, () => store.read.access.setting('a'));
+  const isOver = locked.end.then(() => true);
+  const pause = () => new Promise<false>((resolve) => setTimeout(() => resolve(false), 50));
+  while (!(await Promise.race([isOver, pause()])))
+    await assert.rejects(store.read.blobs.scan(null, 1), isAway);
+  assert.deepEqual(await Promise.all(waiting), [null, null, null]);
+  // Nobody was told that the database is away.
+  await store.read.blobs.scan(null, 1);
   await store.close();
 });
 

@@ -39,6 +39,7 @@ export class Outage {
   #answeredAt = Number.NEGATIVE_INFINITY;
   #askedAt = Number.NEGATIVE_INFINITY;
   #isAsking = false;
+  #isWaiting = false;
 
   constructor(options: OutageOptions) {
     this.#options = options;
@@ -104,9 +105,9 @@ export class Outage {
     }
   }
 
-  /** Others may be answered while a new connection is not, as when there is no room for one more. */
+  /** Others may be answered while a new connection is not; and to say that there is no room for one more is an answer. */
   #showsAway(error: unknown, since: number): boolean {
-    return isConnectionLost(error) && this.#answeredAt < since;
+    return isConnectionLost(error) && !isAnswer(error) && this.#answeredAt < since;
   }
 
   #becomeAway(error: unknown): void {
@@ -126,10 +127,13 @@ export class Outage {
   }
 
   async #untilBack(): Promise<void> {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
     const { signal } = this.#closing;
     while (this.#error !== null && !signal.aborted) {
       await sleep(retryMillis, undefined, { ref: false, signal }).catch(() => {});
       if (!signal.aborted) await this.#ask();
     }
+    this.#isWaiting = false;
   }
 }

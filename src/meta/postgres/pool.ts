@@ -2,6 +2,7 @@ import { Socket } from 'node:net';
 import pg from 'pg';
 import { Unavailable } from '../../std/unavailable.ts';
 import type { Logger } from '../../telemetry/telemetry.ts';
+import { cutAfterGoodbye } from './goodbye.ts';
 import { Outage } from './outage.ts';
 import { fromPostgres, isConnectionLost, isNoneFree } from './postgres-errors.ts';
 
@@ -104,7 +105,7 @@ export class Pool {
   async close(): Promise<void> {
     await this.#pool.end();
     this.#outage.close();
-    for (const socket of this.#sockets) socket.destroySoon();
+    for (const socket of this.#sockets) cutAfterGoodbye(socket);
   }
 
   async #once(sql: string, parameters: readonly unknown[]): Promise<Answer> {
@@ -137,23 +138,20 @@ export class Pool {
     }
   }
 
+  /** No statement: behind a pooler that would wait for others to be done. */
   async #ask(): Promise<void> {
-    const { url, connectMillisMax } = this.#options;
     const socket = this.#openSocket();
     const client = new pg.Client({
-      connectionString: url,
-      connectionTimeoutMillis: connectMillisMax,
-      query_timeout: connectMillisMax,
+      connectionString: this.#options.url,
+      connectionTimeoutMillis: this.#options.connectMillisMax,
       stream: () => socket,
     });
     client.on('error', () => {});
     try {
       await client.connect();
-      await client.query('select 1');
     } finally {
-      // It says goodbye, and does not wait until somebody heard it.
       client.end().catch(() => {});
-      socket.destroySoon();
+      cutAfterGoodbye(socket);
     }
   }
 

@@ -72,9 +72,9 @@ export function isNoneFree(error: unknown): boolean {
   return error instanceof Error && NONE_FREE.test(error.message);
 }
 
-/** The database itself said so, and is not about to go. */
+/** Said by the database, or by a pooler before it: somebody is there, and is not about to go. */
 export function isAnswer(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && !isConnectionLost(error);
+  return error instanceof pg.DatabaseError && !codeOf(error).startsWith('57P');
 }
 
 /** What the contract throws for this error; a mistake of ours (a constraint, wrong SQL) stays what it is. */
