@@ -5,10 +5,10 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { SeededRandom } from '../crash/seeded-random.ts';
+import { holdingsOf } from '../harness/process-tree.ts';
 import { eventually } from '../harness/wire-world.ts';
 import { abortOne, planAbort } from './aborting-clients.ts';
 import { type AbusedRegistry, openAbusedRegistry } from './abused-registry.ts';
-import { holdingsOf } from './process-tree.ts';
 
 const SEED = Number(process.env['ABUSE_SEED'] ?? Date.now() % 1_000_000_000);
 const ABORTS = Number(process.env['ABUSE_ABORTS'] ?? 10_000);

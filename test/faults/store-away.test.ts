@@ -1,7 +1,4 @@
-/**
- * The bucket is away in every way that services are: what each route answers, how soon, and after it is back. Answers that
- * break off are the driver's tests (`src/blobs/s3/faults.test.ts`).
- */
+/** The bucket is away, or broken, in every way that services are: what each route answers, how soon, and after it is back. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import {
@@ -32,6 +29,13 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   'answers 503': UNAVAILABLE,
   'answers SlowDown': SLOW_DOWN,
 };
+/** What has no body is not touched by these. What is answered as a success is right; `EveryRoute` looks at the bytes. */
+const FAULTS_OF_BODIES: Readonly<Record<string, Fault>> = {
+  'resets after the first byte of an answer': { kind: 'reset', direction: 'down', afterBytes: 1 },
+  'resets after the first byte of a request': { kind: 'reset', direction: 'up', afterBytes: 1 },
+  'ends in the middle of an answer': { kind: 'truncate', afterBytes: 1 },
+};
+const DELAY: Fault = { kind: 'delay', milliseconds: 300 };
 
 describe('the blob store, away', () => {
   let minio: S3Service;
@@ -78,4 +82,27 @@ describe('the blob store, away', () => {
       await routes.push();
     });
   }
+
+  for (const [name, fault] of Object.entries(FAULTS_OF_BODIES)) {
+    it(`every route, while the line to the store ${name}, is right or a timely 503, and well afterwards`, async () => {
+      await routes.prepare();
+      await line.set(fault);
+      for (const asked of await routes.ask()) {
+        if (asked.status >= 500) checkAway(asked, ANSWER_MILLISECONDS_MAX);
+      }
+      assert.ok(line.met > 0);
+      await line.set({ kind: 'pass' });
+      await untilMended(MENDED_MILLISECONDS_MAX, () => routes.pull());
+      await routes.push();
+    });
+  }
+
+  it('every route, while each request to the store is delayed, goes on', async () => {
+    await routes.prepare();
+    await line.set(DELAY);
+    for (const asked of await routes.ask()) assert.ok(asked.status < 500, `${asked.name}: ${asked.status}`);
+    assert.ok(line.met > 0);
+    await line.set({ kind: 'pass' });
+    await routes.pull();
+  });
 });

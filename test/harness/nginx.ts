@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { requireTool } from '../../scripts/tools.ts';
+import { childrenOf } from './process-tree.ts';
 
 export interface Nginx {
   /** Another `server` block from now on; resolves when no process goes by the old one any more. */
@@ -70,10 +71,6 @@ export async function startNginx(options: {
   const log = readFileSync(file('error.log'), 'utf8');
   await stop();
   throw new Error(`nginx did not start:\n${log}`);
-}
-
-function childrenOf(pid: number): readonly string[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
 }
 
 function accepts(host: string, port: number): Promise<boolean> {

@@ -9,7 +9,7 @@ export interface Holdings {
 }
 
 export function holdingsOf(pid: number, directory: string): Holdings {
-  const tree = [pid, ...childrenOf(pid)];
+  const tree = processTree(pid);
   const targets = tree.flatMap((each) => descriptorsOf(each));
   const stored = [`${directory}/blobs/`, `${directory}/uploads/`];
   return {
@@ -19,12 +19,21 @@ export function holdingsOf(pid: number, directory: string): Holdings {
   };
 }
 
-function childrenOf(pid: number): number[] {
-  const direct = readdirSync(`/proc/${pid}/task`)
-    .flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' '))
-    .filter((text) => text !== '')
-    .map(Number);
-  return direct.flatMap((child) => [child, ...childrenOf(child)]);
+/** The process and all that come from it. */
+export function processTree(pid: number): number[] {
+  return [pid, ...childrenOf(pid).flatMap(processTree)];
+}
+
+/** None of a process that is gone. */
+export function childrenOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`)
+      .flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').trim().split(' '))
+      .filter((text) => text !== '')
+      .map(Number);
+  } catch {
+    return [];
+  }
 }
 
 function descriptorsOf(pid: number): string[] {

@@ -18,7 +18,7 @@ export interface S3Service extends AsyncDisposable {
   stop(): Promise<void>;
   start(): Promise<void>;
   /** Until `resume` it takes connections and answers none. */
-  pause(): Promise<void>;
+  pause(): void;
   resume(): void;
 }
 

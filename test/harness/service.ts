@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { childrenOf, processTree } from './process-tree.ts';
 
 const START_MILLISECONDS_MAX = 60_000;
 const ASK_EVERY_MILLISECONDS = 30;
@@ -43,7 +44,7 @@ export class Service implements AsyncDisposable {
   async start(): Promise<void> {
     const log = join(this.home, 'log');
     const output = openSync(log, 'a');
-    // A group of its own, so that a kill takes all of its processes at once.
+    // A group of its own: Ctrl-C at the tests does not reach it.
     const command = this.#options.command(this.home);
     const child = spawn('/usr/bin/env', [...asService(this.#options.user), ...command], {
       cwd: this.home,
@@ -74,18 +75,16 @@ export class Service implements AsyncDisposable {
 
   /** SIGKILL to every process of it: as if the machine had lost it. Keeps the files. */
   async kill(): Promise<void> {
-    await this.#end((pid) => process.kill(-pid, 'SIGKILL'));
+    await this.#end((pid) => killAll(pid));
   }
 
-  /** From now until `resume` it takes connections and answers none. Resolves when each of its threads stands still. */
-  async pause(): Promise<void> {
-    const pid = this.#pid();
-    process.kill(-pid, 'SIGSTOP');
-    while (!isStopped(pid)) await new Promise((resolve) => setTimeout(resolve, 1));
+  /** From now until `resume` it takes connections and answers none. */
+  pause(): void {
+    stopAll(this.#pid());
   }
 
   resume(): void {
-    process.kill(-this.#pid(), 'SIGCONT');
+    for (const pid of processTree(this.#pid())) process.kill(pid, 'SIGCONT');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -97,7 +96,7 @@ export class Service implements AsyncDisposable {
   }
 
   readonly #removeAtExit = (): void => {
-    if (this.#child?.pid !== undefined && !hasEnded(this.#child)) process.kill(-this.#child.pid, 'SIGKILL');
+    if (this.#child?.pid !== undefined && !hasEnded(this.#child)) killAll(this.#child.pid);
     this.#removeFiles();
   };
 
@@ -117,9 +116,12 @@ export class Service implements AsyncDisposable {
     this.#child = null;
     if (child?.pid === undefined || hasEnded(child)) return;
     const ended = once(child, 'exit');
+    const all = processTree(child.pid);
     child.ref();
     signal(child.pid);
     await ended;
+    while (all.some((pid) => !'ZX'.includes(stateOf(pid))))
+      await new Promise((resolve) => setTimeout(resolve, 1));
   }
 }
 
@@ -140,11 +142,40 @@ function hasEnded(child: ChildProcess): boolean {
   return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }
 
+/** From the first to the last: who stands still makes no more of them. PostgreSQL gives each a group of its own. */
+function stopAll(pid: number): void {
+  signalOne(pid, 'SIGSTOP');
+  while (!isStopped(pid));
+  for (const child of childrenOf(pid)) stopAll(child);
+}
+
+function killAll(pid: number): void {
+  stopAll(pid);
+  // The last first: a parent that saw them end would end the others in good order.
+  for (const each of processTree(pid).toReversed()) signalOne(each, 'SIGKILL');
+}
+
+function signalOne(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    // It has ended by itself.
+    if (stateOf(pid) !== 'X') throw error;
+  }
+}
+
 /** The signal reaches the threads of a process one after the other. */
 function isStopped(pid: number): boolean {
-  return readdirSync(`/proc/${pid}/task`).every((thread) => {
+  return readdirSync(`/proc/${pid}/task`).every((thread) => 'TZX'.includes(stateOf(pid, Number(thread))));
+}
+
+/** One letter, as `ps` shows it; X for one that is gone. */
+function stateOf(pid: number, thread = pid): string {
+  try {
     const status = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
     // The state stands behind the name, which may itself hold spaces and parentheses.
-    return status.slice(status.lastIndexOf(')') + 2).startsWith('T');
-  });
+    return status.slice(status.lastIndexOf(')') + 2, status.lastIndexOf(')') + 3);
+  } catch {
+    return 'X';
+  }
 }

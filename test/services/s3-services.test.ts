@@ -31,7 +31,7 @@ for (const [name, startServer] of [
     it('a stopped server, as its processes are, takes connections and answers none until it goes on', async () => {
       const Bucket = await server.createBucket();
       await put(Bucket);
-      await server.pause();
+      server.pause();
       await assert.rejects(fetch(server.endpoint, { signal: AbortSignal.timeout(200) }), {
         name: 'TimeoutError',
       });
