@@ -89,6 +89,7 @@ async function passUp(options: {
   for await (const piece of pieces) {
     const part = piece.subarray(0, left);
     left -= part.length;
+    if (fault.kind === 'throttle') await parts.lanes.up.pass(part.length, fault.bytesPerSecond);
     parts.bytes.up += part.length;
     // A service may answer and hang up before it has read everything: the rest is nobody's then.
     if (outgoing.destroyed) continue;
@@ -112,6 +113,7 @@ async function passDown(options: {
   for await (const piece of reply as AsyncIterable<Buffer>) {
     const part = piece.subarray(0, left);
     left -= part.length;
+    if (fault.kind === 'throttle') await parts.lanes.down.pass(part.length, fault.bytesPerSecond);
     parts.bytes.down += part.length;
     // Only what has left this process reaches the client before the connection ends.
     await new Promise<void>((resolve) => response.write(part, () => resolve()));

@@ -59,6 +59,8 @@ class Line {
         if (fault.kind === 'delay') await delay(fault.milliseconds);
         const bytesMax = bytesLeft(fault, direction) - this.#passed[direction];
         const part = piece.subarray(0, bytesMax);
+        if (fault.kind === 'throttle')
+          await this.#parts.lanes[direction].pass(part.length, fault.bytesPerSecond);
         this.#passed[direction] += part.length;
         this.#parts.bytes[direction] += part.length;
         if (part.length > 0) await new Promise<void>((resolve) => to.write(part, () => resolve()));

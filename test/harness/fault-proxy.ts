@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Server, Socket } from 'node:net';
 import { createHttpServer } from './fault-proxy-http.ts';
 import { createTcpServer } from './fault-proxy-tcp.ts';
-import { FaultSchedule } from './fault-schedule.ts';
+import { FaultSchedule, Lane } from './fault-schedule.ts';
 import { freePort } from './free-port.ts';
 
 /** What goes wrong between a client and a service. `up` is towards the service, `down` towards the client. */
@@ -14,6 +14,8 @@ export type Fault =
   | { readonly kind: 'hang' }
   /** HTTP: each request waits so long before it goes on. Otherwise: each piece of bytes does, either way. */
   | { readonly kind: 'delay'; readonly milliseconds: number }
+  /** The line is narrow: the bytes (HTTP: of bodies) of all connections together pass no faster, either way. */
+  | { readonly kind: 'throttle'; readonly bytesPerSecond: number }
   /** Both sides lose the connection after so many bytes (HTTP: of a body) in that direction. */
   | { readonly kind: 'reset'; readonly direction: 'up' | 'down'; readonly afterBytes: number }
   /** The client sees the connection end in good order after so many bytes of an answer (HTTP: of its body). */
@@ -71,7 +73,8 @@ class Proxy implements FaultProxy {
 
   constructor({ port, protocol, targetPort }: FaultProxyOptions & { readonly port: number }) {
     this.port = port;
-    const parts = { targetPort, schedule: this.#schedule, bytes: this.bytes };
+    const lanes = { up: new Lane(), down: new Lane() };
+    const parts = { targetPort, schedule: this.#schedule, bytes: this.bytes, lanes };
     this.#server = protocol === 'http' ? createHttpServer(parts) : createTcpServer(parts);
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);

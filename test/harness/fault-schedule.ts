@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Fault, Occasion } from './fault-proxy.ts';
 
 const PASS: Fault = { kind: 'pass' };
@@ -42,6 +43,17 @@ export interface ProxyParts {
   readonly targetPort: number;
   readonly schedule: FaultSchedule;
   readonly bytes: { up: number; down: number };
+  readonly lanes: { readonly up: Lane; readonly down: Lane };
+}
+
+/** One way of a narrow line, which all connections share: each piece waits until those before it have passed. */
+export class Lane {
+  #freeAt = 0;
+
+  async pass(bytes: number, bytesPerSecond: number): Promise<void> {
+    this.#freeAt = Math.max(this.#freeAt, performance.now()) + (bytes / bytesPerSecond) * 1000;
+    await delay(Math.max(0, this.#freeAt - performance.now()));
+  }
 }
 
 /** How many bytes the fault lets through in this direction. */

@@ -14,6 +14,8 @@ import {
 
 const BODY = 'x'.repeat(1_000_000);
 const PATIENCE_MILLISECONDS = 200;
+/** Of four bodies a second; a timer may fire a moment too early. */
+const QUARTER_MILLISECONDS = 240;
 
 describe('a fault proxy in front of HTTP', () => {
   const seen: { method: string; path: string; body: number }[] = [];
@@ -76,6 +78,18 @@ describe('a fault proxy in front of HTTP', () => {
     const started = performance.now();
     assert.equal(await get(), BODY);
     assert.ok(performance.now() - started >= PATIENCE_MILLISECONDS);
+  });
+
+  it('throttle: all bodies together pass no faster, either way', async () => {
+    await proxy.set({ kind: 'throttle', bytesPerSecond: 4 * BODY.length });
+    const started = performance.now();
+    assert.deepEqual(await Promise.all([get(), get()]), [BODY, BODY]);
+    const down = performance.now();
+    assert.ok(down - started >= 2 * QUARTER_MILLISECONDS);
+    const put = async () => (await fetch(url(), { method: 'PUT', body: BODY })).text();
+    assert.deepEqual(await Promise.all([put(), put()]), [BODY, BODY]);
+    // Both go up, and the later one comes down again.
+    assert.ok(performance.now() - down >= 3 * QUARTER_MILLISECONDS);
   });
 
   it('reset, of an answer: the client gets so many bytes and an error', async () => {
@@ -171,6 +185,13 @@ describe('a fault proxy in front of anything else', () => {
     });
   }
 
+  it('throttle: all connections together pass no faster', async () => {
+    await proxy.set({ kind: 'throttle', bytesPerSecond: 4 * BODY.length });
+    const started = performance.now();
+    await Promise.all([open(), open()].map((each) => echoed(each)));
+    assert.ok(performance.now() - started >= 2 * QUARTER_MILLISECONDS);
+  });
+
   it('so many connections, as were said, meet the fault', async () => {
     await proxy.set({ kind: 'hang' }, { times: 1 });
     const first = open();
@@ -183,6 +204,12 @@ describe('a fault proxy in front of anything else', () => {
     await proxy.set({ kind: 'pass' });
     assert.equal(await waiting, 'first');
   });
+
+  async function echoed({ socket, next }: ReturnType<typeof open>): Promise<void> {
+    socket.write(BODY);
+    for (let left = BODY.length; left > 0; ) left -= (await next()).length;
+    socket.destroy();
+  }
 
   function open() {
     const socket = connect(proxy.port, '127.0.0.1');
