@@ -239,7 +239,7 @@ export const STORAGE_KEYS = {
     env: ['DRIFT_S3_REQUEST_TIME'],
     type: duration({ min: 1, max: 10 * MINUTE }),
     fallback: () => 10,
-    doc: 'How long the service may take to answer, and a body to bring its next bytes; a request that carries bytes gets a second more for each MiB.',
+    doc: 'How long the service may take to answer, and a body to bring its next bytes; a request that carries bytes gets a second more for each MiB, counted from when some of them last went, and three times as long while the service answers others.',
   }),
   s3Attempts: key<number>({
     path: 's3.attempts',

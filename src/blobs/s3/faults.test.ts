@@ -25,6 +25,10 @@ after(() => service[Symbol.asyncDispose]());
 const { signal } = new AbortController();
 const LARGE = randomBytes(2 * PART_BYTES + 1234);
 const REQUEST_SECONDS = 1;
+/** A part that is not taken at all is given up then. */
+const PART_MILLISECONDS_MAX = (REQUEST_SECONDS + PART_BYTES / (1024 * 1024)) * 1000;
+/** Eight parts at once take half as long again. */
+const NARROW_BYTES_PER_SECOND = (8 * PART_BYTES) / ((1.5 * PART_MILLISECONDS_MAX) / 1000);
 /** Attempts, pauses and what the machine is busy with; a caller that hangs takes far longer. */
 const ANSWER_MILLISECONDS_MAX = 15_000;
 
@@ -178,6 +182,19 @@ describe('faults of an S3 service', () => {
       } finally {
         service.resume();
       }
+    }));
+
+  it('uploads side by side, a line that brings all of their parts too late, end: it does go on', () =>
+    withFaults(async ({ bucket, proxy, store }) => {
+      await proxy.set({ kind: 'throttle', bytesPerSecond: NARROW_BYTES_PER_SECOND });
+      const ids = Array.from({ length: 4 }, () => bucket.newUpload());
+      const bytes = LARGE.subarray(0, 2 * PART_BYTES);
+      const since = performance.now();
+      await Promise.all(ids.map((id) => store.append(id, 0, chunksOf([bytes]), signal)));
+      // All parts were on their way at once, so that none came sooner than that.
+      assert.ok(performance.now() - since > PART_MILLISECONDS_MAX);
+      await proxy.set({ kind: 'pass' });
+      for (const id of ids) await store.discard(id);
     }));
 
   it('commit, the answer of the last step lost, is the blob all the same', () =>

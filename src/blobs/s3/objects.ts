@@ -189,9 +189,9 @@ export class Objects {
     signal?: AbortSignal,
   ): Promise<string> {
     const call = { bodyBytes: body.sizeBytes, ...(signal === undefined ? {} : { signal }) };
-    const answer = await this.service.call(call, (abortSignal) =>
+    const answer = await this.service.call(call, (abortSignal, onProgress) =>
       this.service.client.send(
-        new PutObjectCommand({ ...input, ...this.#bucket, Key: key, ...bodyOf(body) }),
+        new PutObjectCommand({ ...input, ...this.#bucket, Key: key, ...bodyOf(body, onProgress) }),
         { abortSignal },
       ),
     );
@@ -220,9 +220,9 @@ export class Objects {
 
   async uploadPart(at: PartPlace, body: Pieces): Promise<Part> {
     const call = { bodyBytes: body.sizeBytes };
-    const answer = await this.service.call(call, (abortSignal) =>
+    const answer = await this.service.call(call, (abortSignal, onProgress) =>
       this.service.client.send(
-        new UploadPartCommand({ ...this.#bucket, ...this.#place(at), ...bodyOf(body) }),
+        new UploadPartCommand({ ...this.#bucket, ...this.#place(at), ...bodyOf(body, onProgress) }),
         { abortSignal },
       ),
     );
@@ -315,13 +315,21 @@ export function piecesOf(bytes: Uint8Array): Pieces {
 }
 
 /** A stream made anew for each attempt: the pieces themselves stay where they are. */
-function bodyOf(body: Pieces) {
+function bodyOf(body: Pieces, onTaken: () => void) {
   const [first = new Uint8Array(0), ...more] = body.pieces;
   const whole = more.length === 0 ? first : null;
   return {
-    Body: whole ?? Readable.from(body.pieces, { objectMode: false }),
+    Body: whole ?? Readable.from(taken(body.pieces, onTaken), { objectMode: false }),
     ContentLength: body.sizeBytes,
   };
+}
+
+/** The next piece is asked for when those before it have gone, but for one. */
+function* taken(pieces: readonly Uint8Array[], onTaken: () => void): Generator<Uint8Array, void, void> {
+  for (const piece of pieces) {
+    onTaken();
+    yield piece;
+  }
 }
 
 async function orNull<T>(answer: Promise<T>): Promise<T | null> {

@@ -1,18 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import { HeadBucketCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import type { S3Config, S3Credentials } from '../../config/config.ts';
+import { Deadlines, type Patience } from './deadlines.ts';
 import { DirectAgent } from './direct-agent.ts';
-import { isTransient, NoAnswer, translated, unavailable } from './failures.ts';
+import { isTransient, NoAnswer, statusOf, translated, unavailable } from './failures.ts';
 
 /** After this many milliseconds no request is tried again: its caller gives up soon. */
 const RETRY_MILLISECONDS_MAX = 5_000;
 const RETRY_PAUSE_MILLISECONDS = 60;
-/** Bytes per second below which a body counts as stuck. */
+/** Bytes per second of a body alone on the line; when it is slower, the service is asked whether it is there. */
 const BODY_BYTES_PER_SECOND_MIN = 1024 * 1024;
 /** Seconds for what the service does by itself with bytes that it has: joining parts, copying them. */
 const SERVER_SIDE_SECONDS_MAX = 300;
+/** So many times as long a body may take of which nobody sees it go, while the service answers others. */
+const PATIENCE_FACTOR = 3;
 
 export interface Call {
   /** Bytes that go there with it. */
@@ -24,12 +27,16 @@ export interface Call {
   readonly once?: boolean;
 }
 
+/** One attempt; tells whenever some of its bytes have gone, or some have come. */
+type Request<T> = (signal: AbortSignal, onProgress: () => void) => Promise<T>;
+
 /** The service as one client, with a deadline and a limited number of attempts for each request. */
 export class Service {
   readonly bucket: string;
   readonly config: S3Config;
   readonly client: S3Client;
   readonly #credentials: S3Credentials | null;
+  readonly #deadlines = new Deadlines(() => this.#answers());
   #signer: S3Client | null = null;
 
   constructor(config: S3Config, credentials: S3Credentials | null) {
@@ -44,7 +51,7 @@ export class Service {
    * Makes the request, again while the trouble looks passing. What the service says is thrown as it is; use `translating`
    * around whatever asks.
    */
-  async call<T>(call: Call, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async call<T>(call: Call, request: Request<T>): Promise<T> {
     const since = performance.now();
     for (let attempt = 1; ; attempt++) {
       try {
@@ -74,27 +81,40 @@ export class Service {
     this.#signer?.destroy();
   }
 
-  async #attempt<T>(call: Call, request: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #attempt<T>(call: Call, request: Request<T>): Promise<T> {
     const { signal } = call;
     signal?.throwIfAborted();
     const abort = new AbortController();
-    const seconds = this.#secondsFor(call);
-    const deadline = setTimeout(() => abort.abort(new NoAnswer(seconds)), seconds * 1000);
+    const deadline = this.#deadlines.begin(this.#patienceFor(call), (seconds) =>
+      abort.abort(new NoAnswer(seconds)),
+    );
     const onAbort = (): void => abort.abort(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      return await request(abort.signal);
+      return await request(abort.signal, deadline.onProgress);
     } catch (error) {
       throw abort.signal.aborted ? abort.signal.reason : error;
     } finally {
-      clearTimeout(deadline);
+      deadline.end();
       signal?.removeEventListener('abort', onAbort);
     }
   }
 
-  #secondsFor(call: Call): number {
-    if (call.serverSide === true) return SERVER_SIDE_SECONDS_MAX;
-    return this.config.requestSecondsMax + Math.ceil((call.bodyBytes ?? 0) / BODY_BYTES_PER_SECOND_MIN);
+  #patienceFor({ bodyBytes = 0, serverSide }: Call): Patience {
+    const alone = serverSide === true ? SERVER_SIDE_SECONDS_MAX : this.config.requestSecondsMax;
+    const secondsMax = alone + Math.ceil(bodyBytes / BODY_BYTES_PER_SECOND_MIN);
+    const answeredSecondsMax = bodyBytes > 0 ? secondsMax * PATIENCE_FACTOR : secondsMax;
+    return { secondsMax, answeredSecondsMax };
+  }
+
+  async #answers(): Promise<boolean> {
+    const abortSignal = AbortSignal.timeout(this.config.requestSecondsMax * 1000);
+    try {
+      await this.client.send(new HeadBucketCommand({ Bucket: this.bucket }), { abortSignal });
+      return true;
+    } catch (error) {
+      return statusOf(error) !== null;
+    }
   }
 }
 
