@@ -117,7 +117,7 @@ export class Objects {
   ): Promise<{ readonly bytes: Buffer; readonly etag: string } | null> {
     const call = { bodyBytes: range === null ? 0 : range.end - range.start + 1 };
     return await orNull(
-      this.service.call(call, async (signal) => {
+      this.service.call(call, async (signal, onProgress) => {
         const command = new GetObjectCommand({
           ...this.#bucket,
           Key: key,
@@ -128,7 +128,10 @@ export class Objects {
         const onAbort = (): void => void stream.destroy(signal.reason);
         signal.addEventListener('abort', onAbort, { once: true });
         const chunks: Buffer[] = [];
-        for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk);
+        for await (const chunk of stream as AsyncIterable<Buffer>) {
+          onProgress();
+          chunks.push(chunk);
+        }
         signal.removeEventListener('abort', onAbort);
         const bytes = Buffer.concat(chunks);
         if (bytes.byteLength !== answer.ContentLength) throw unavailable('a body ended too early', true);
