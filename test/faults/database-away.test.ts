@@ -76,6 +76,7 @@ describe('the database, away', () => {
   it('every route, while all that passes to and from the database is delayed, goes on', async () => {
     await line.set({ kind: 'delay', milliseconds: 50 });
     for (const asked of await routes.ask()) assert.ok(asked.status < 500, `${asked.name}: ${asked.status}`);
+    assert.ok(line.met > 0);
     await line.set({ kind: 'pass' });
     await routes.pull();
   });

@@ -75,7 +75,7 @@ export class Service implements AsyncDisposable {
 
   /** SIGKILL to every process of it: as if the machine had lost it. Keeps the files. */
   async kill(): Promise<void> {
-    await this.#end((pid) => killAll(pid));
+    await this.#end(killAll);
   }
 
   /** From now until `resume` it takes connections and answers none. */

@@ -41,12 +41,15 @@ async function millisecondsUntilRefused(work: () => Promise<unknown>): Promise<n
   return performance.now() - since;
 }
 
-/** Keeps whoever wants the settings waiting; resolves once that holds, and to what waits for the end of it. */
-async function lockSettings(url: string): Promise<{ readonly end: Promise<void> }> {
+/** Keeps whoever wants the table waiting; resolves once that holds, and to what waits for the end of it. */
+async function lockTable(
+  url: string,
+  table: 'settings' | 'schema_migrations',
+): Promise<{ readonly end: Promise<void> }> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   await client.query('begin');
-  await client.query('lock table settings in access exclusive mode');
+  await client.query(`lock table ${table} in access exclusive mode`);
   const end = async (): Promise<void> => {
     await client.query('select pg_sleep($1)', [LOCKED_MILLISECONDS / 1_000]);
     await client.query('commit');
@@ -109,10 +112,22 @@ test('a line, that swallows everything, does not keep a store from closing', asy
   await line.set({ kind: 'pass' });
 });
 
+test('a migration, that waits while the line swallows everything for a while, is not cut short', async () => {
+  const url = await postgres.createDatabase();
+  await (await openTestStore(url)).close();
+  const locked = await lockTable(url, 'schema_migrations');
+  const opening = openTestStore(line.through(url), LIMITS);
+  await new Promise((resolve) => setTimeout(resolve, LOCKED_MILLISECONDS / 10));
+  await line.set({ kind: 'hang' });
+  await locked.end;
+  await line.set({ kind: 'pass' });
+  await (await opening).close();
+});
+
 test('a statement, that waits in a database which answers others, goes on', async () => {
   const url = await postgres.createDatabase();
   const store = await openTestStore(url, LIMITS);
-  const locked = await lockSettings(url);
+  const locked = await lockTable(url, 'settings');
   assert.equal(await store.read.access.setting('a'), null);
   await locked.end;
   await store.close();
@@ -129,7 +144,7 @@ test('a statement, that waits in a database which takes no new connection, goes 
   await client.end();
   const limited = url.replace(`//${SUPERUSER}@`, `//${name}@`);
   const store = await openTestStore(limited, { ...LIMITS, mode: 'read', connectionsMax: 2 });
-  const locked = await lockSettings(url);
+  const locked = await lockTable(url, 'settings');
   let isLocked = true;
   const waiting = store.read.access.setting('a');
   const others = (async () => {
@@ -147,7 +162,7 @@ test('a statement, that waits in a database whose pooler has no connection left,
   const url = await postgres.createDatabase();
   await using pooler = await startPgBouncer(postgres, { serverConnections: 2 });
   const store = await openTestStore(pooler.through(url), LIMITS);
-  const locked = await lockSettings(url);
+  const locked = await lockTable(url, 'settings');
   const waiting = Array.from({ length: 5 }, () => store.read.access.setting('a'));
   const others = Array.from({ length: 3 }, () => store.read.blobs.scan(null, 1));
   assert.deepEqual(
@@ -162,7 +177,7 @@ test('a connection, that a pooler refuses because it has too many, takes nothing
   const url = await postgres.createDatabase();
   await using pooler = await startPgBouncer(postgres, { clientConnections: 3 });
   const store = await openTestStore(pooler.through(url), LIMITS);
-  const locked = await lockSettings(url);
+  const locked = await lockTable(url, 'settings');
   const waiting = Array.from({ length: 3 }, () => store.read.access.setting('a'));
   const isOver = locked.end.then(() => true);
   const pause = () => new Promise<false>((resolve) => setTimeout(() => resolve(false), 50));
