@@ -215,7 +215,7 @@ export const STORAGE_KEYS = {
     env: ['DRIFT_S3_UPLOAD_MEMORY'],
     type: byteSize({ min: 10 * MIB, max: TIB }),
     fallback: () => 256 * MIB,
-    doc: 'Memory for parts of all uploads, per worker. Those that find none left wait, and their clients with them. At least twice `s3.part_size`.',
+    doc: 'Memory for parts of all uploads, and for what is read back of them, per worker. Those that find none left wait, and their clients with them. At least twice `s3.part_size`.',
   }),
   s3Connections: key<number>({
     path: 's3.connections',

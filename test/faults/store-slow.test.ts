@@ -28,6 +28,11 @@ const SLOW = { kind: 'delay', milliseconds: 4 } as const;
 const PROMPT_MILLISECONDS_MAX = 5_000;
 const LOOK_EVERY_MILLISECONDS = 50;
 const PAUSE_MILLISECONDS = 2_000;
+const PART_BYTES = 5 * MIB;
+/** What is staged behind the last whole part of an upload, and is read back by whoever goes on with it or ends it. */
+const TAIL_BYTES = PART_BYTES - MIB / 4;
+const UPLOADS = 32;
+const NARROW = { kind: 'throttle', bytesPerSecond: 64 * MIB } as const;
 
 describe('the blob store, slow', () => {
   let minio: S3Service;
@@ -50,7 +55,7 @@ describe('the blob store, slow', () => {
         DRIFT_S3_BUCKET: await minio.createBucket(),
         DRIFT_S3_ACCESS_KEY: minio.accessKey,
         DRIFT_S3_SECRET_KEY: minio.secretKey,
-        DRIFT_S3_PART_SIZE: '5MiB',
+        DRIFT_S3_PART_SIZE: `${PART_BYTES}B`,
         DRIFT_S3_UPLOAD_MEMORY: `${UPLOAD_MEMORY_BYTES}B`,
       },
     });
@@ -108,6 +113,12 @@ describe('the blob store, slow', () => {
     assert.ok(peak - resting < GROWTH_BYTES_MAX, `it grew by ${growth} MiB`);
   }
 
+  async function send(method: 'PATCH' | 'PUT', location: string, body?: Uint8Array): Promise<string> {
+    const { status, headers } = await client.send(method, location, body === undefined ? {} : { body });
+    assert.equal(status, method === 'PATCH' ? 202 : 201);
+    return String(headers.location);
+  }
+
   const layers = Array.from({ length: CLIENTS }, () => randomBytes(LAYER_BYTES));
 
   it('takes pushes as fast as it can, and their clients wait', async () => {
@@ -115,6 +126,28 @@ describe('the blob store, slow', () => {
     await expectSteady(Promise.all(layers.map((layer) => client.pushBlob(REPOSITORY, layer))));
     await line.set({ kind: 'pass' });
     await Promise.all(layers.map(pull));
+  });
+
+  it('gives back what was staged as fast as it can, to those who go on with an upload and who end it', async () => {
+    const common = randomBytes(PART_BYTES + TAIL_BYTES);
+    const more = randomBytes(7);
+    const wholes = Array.from({ length: UPLOADS }, (_, index) =>
+      Buffer.concat([Buffer.of(index), common, more]),
+    );
+    const begun = await Promise.all(
+      wholes.map(async (whole) => {
+        const location = await client.startUpload(REPOSITORY);
+        return await send('PATCH', location, whole.subarray(0, -more.byteLength));
+      }),
+    );
+    await line.set(NARROW);
+    const goneOn = Promise.all(begun.map((location) => send('PATCH', location, more)));
+    await expectSteady(goneOn);
+    const locations = await goneOn;
+    const ended = wholes.map((whole, index) => send('PUT', `${locations[index]}?digest=${sha256(whole)}`));
+    await expectSteady(Promise.all(ended));
+    await line.set({ kind: 'pass' });
+    for (const whole of wholes) await pull(whole);
   });
 
   it('is not read from ahead of clients that take nothing', async () => {

@@ -70,6 +70,15 @@ export function isAbsent(error: unknown): boolean {
   return statusOf(error) === 404 && (error as Error).name !== 'NoSuchBucket';
 }
 
+export async function orNull<T>(answer: Promise<T>): Promise<T | null> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (isAbsent(error)) return null;
+    throw error;
+  }
+}
+
 /** A condition of a write did not hold, or another write was under way at the same key. */
 export function isConflict(error: unknown): boolean {
   return statusOf(error) === 412 || (isServiceError(error) && error.name === 'ConditionalRequestConflict');

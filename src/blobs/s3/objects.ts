@@ -14,7 +14,7 @@ import {
 } from '@aws-sdk/client-s3';
 import type { ByteRange } from '../blob-store.ts';
 import { Deletes } from './deletes.ts';
-import { isAbsent, isConflict, isNotImplemented, unavailable } from './failures.ts';
+import { isAbsent, isConflict, isNotImplemented, orNull, unavailable } from './failures.ts';
 import type { Service } from './service.ts';
 import type { Part } from './upload-state.ts';
 
@@ -91,53 +91,46 @@ export class Objects {
   }
 
   async open(key: string, range: ByteRange | null, signal: AbortSignal): Promise<OpenedObject | null> {
+    const asked = this.service.call({ signal }, (abortSignal) => this.#get(key, range, abortSignal));
+    const opened = await orNull(asked);
+    if (opened !== null && range !== null && range.end >= opened.sizeBytes) throw wrongRange(opened.stream);
+    return opened;
+  }
+
+  /** A range of the object, or what there is of it, as it comes; `use` begins anew with each attempt. Absent: throws. */
+  async read<T>(
+    key: string,
+    range: ByteRange,
+    use: (chunks: AsyncIterable<Buffer>) => Promise<T>,
+  ): Promise<{ readonly value: T; readonly etag: string; readonly sizeBytes: number }> {
+    const call = { bodyBytes: range.end - range.start + 1 };
+    return await this.service.call(call, async (signal, onProgress) => {
+      const opened = await this.#get(key, range, signal);
+      const onAbort = (): void => void opened.stream.destroy(signal.reason);
+      signal.addEventListener('abort', onAbort, { once: true });
+      try {
+        const value = await use(arriving(opened, onProgress));
+        return { value, etag: opened.etag, sizeBytes: opened.sizeBytes };
+      } finally {
+        signal.removeEventListener('abort', onAbort);
+      }
+    });
+  }
+
+  async #get(key: string, range: ByteRange | null, abortSignal: AbortSignal): Promise<OpenedObject> {
     const command = new GetObjectCommand({
       ...this.#bucket,
       Key: key,
       ...(range === null ? {} : { Range: `bytes=${range.start}-${range.end}` }),
     });
-    const answer = await orNull(
-      this.service.call({ signal }, (abortSignal) => this.service.client.send(command, { abortSignal })),
-    );
-    if (answer === null) return null;
+    const answer = await this.service.client.send(command, { abortSignal });
     const stream = answer.Body as Readable;
     const lengthBytes = answer.ContentLength ?? 0;
     const sizeBytes = range === null ? lengthBytes : totalOf(answer.ContentRange);
-    if (sizeBytes === null || (range !== null && lengthBytes !== range.end - range.start + 1)) {
-      stream.on('error', () => undefined).destroy();
-      throw unavailable('the service did not answer with the range that was asked for', false);
-    }
+    if (sizeBytes === null) throw wrongRange(stream);
+    const endBytes = range === null ? sizeBytes : Math.min(range.end + 1, sizeBytes);
+    if (lengthBytes !== endBytes - (range?.start ?? 0)) throw wrongRange(stream);
     return { stream, sizeBytes, lengthBytes, etag: answer.ETag ?? '' };
-  }
-
-  /** The object, or a range of it, in memory. */
-  async read(
-    key: string,
-    range: ByteRange | null = null,
-  ): Promise<{ readonly bytes: Buffer; readonly etag: string } | null> {
-    const call = { bodyBytes: range === null ? 0 : range.end - range.start + 1 };
-    return await orNull(
-      this.service.call(call, async (signal, onProgress) => {
-        const command = new GetObjectCommand({
-          ...this.#bucket,
-          Key: key,
-          ...(range === null ? {} : { Range: `bytes=${range.start}-${range.end}` }),
-        });
-        const answer = await this.service.client.send(command, { abortSignal: signal });
-        const stream = answer.Body as Readable;
-        const onAbort = (): void => void stream.destroy(signal.reason);
-        signal.addEventListener('abort', onAbort, { once: true });
-        const chunks: Buffer[] = [];
-        for await (const chunk of stream as AsyncIterable<Buffer>) {
-          onProgress();
-          chunks.push(chunk);
-        }
-        signal.removeEventListener('abort', onAbort);
-        const bytes = Buffer.concat(chunks);
-        if (bytes.byteLength !== answer.ContentLength) throw unavailable('a body ended too early', true);
-        return { bytes, etag: answer.ETag ?? '' };
-      }),
-    );
   }
 
   /**
@@ -232,13 +225,15 @@ export class Objects {
     return { sizeBytes: body.sizeBytes, etag: answer.ETag ?? '' };
   }
 
-  /** A part from bytes of the object that stands at the same key. */
-  async copyPart(at: PartPlace, range: ByteRange): Promise<Part> {
+  /** A part from bytes of an object of more than 5 MiB, while it is the one with this ETag. */
+  async copyPart(at: PartPlace, from: ObjectPart): Promise<Part> {
+    const { key, etag, range } = from;
     const command = new UploadPartCopyCommand({
       ...this.#bucket,
       ...this.#place(at),
-      CopySource: encodeURI(`${this.service.bucket}/${at.key}`),
+      CopySource: encodeURI(`${this.service.bucket}/${key}`),
       CopySourceRange: `bytes=${range.start}-${range.end}`,
+      CopySourceIfMatch: etag,
     });
     const answer = await this.service.call({ serverSide: true }, (abortSignal) =>
       this.service.client.send(command, { abortSignal }),
@@ -313,6 +308,13 @@ export interface PartPlace {
   readonly number: number;
 }
 
+export interface ObjectPart {
+  readonly key: string;
+  /** Of the whole object as it was seen. */
+  readonly etag: string;
+  readonly range: ByteRange;
+}
+
 export function piecesOf(bytes: Uint8Array): Pieces {
   return { pieces: [bytes], sizeBytes: bytes.byteLength };
 }
@@ -335,13 +337,22 @@ function* taken(pieces: readonly Uint8Array[], onTaken: () => void): Generator<U
   }
 }
 
-async function orNull<T>(answer: Promise<T>): Promise<T | null> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (isAbsent(error)) return null;
-    throw error;
+async function* arriving(
+  { stream, lengthBytes }: OpenedObject,
+  onProgress: () => void,
+): AsyncGenerator<Buffer, void, void> {
+  let arrivedBytes = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    onProgress();
+    arrivedBytes += chunk.byteLength;
+    yield chunk;
   }
+  if (arrivedBytes !== lengthBytes) throw unavailable('a body ended too early', true);
+}
+
+function wrongRange(stream: Readable): Error {
+  stream.on('error', () => undefined).destroy();
+  return unavailable('the service did not answer with the range that was asked for', false);
 }
 
 function totalOf(contentRange: string | undefined): number | null {

@@ -1,20 +1,20 @@
-import type { Objects } from './objects.ts';
-import { BLOCK_BYTES, type Filling, type UploadMemory } from './upload-memory.ts';
+import type { Objects, Pieces } from './objects.ts';
+import type { Filling } from './upload-memory.ts';
 import type { Part } from './upload-state.ts';
 
 export interface WrittenParts {
   readonly multipartId: string | null;
   readonly parts: readonly Part[];
-  /** What makes no part: all of it, where there is no multipart upload. */
-  readonly tail: readonly Uint8Array[];
-  readonly tailBytes: number;
+  /** What makes no part: all of it, where there is no multipart upload. Good until the filling is cleared. */
+  readonly tail: Pieces;
   /** The first failure of a part; what stands before it counts. */
   readonly error: Error | null;
 }
 
 export interface PartWriterOptions {
   readonly objects: Objects;
-  readonly memory: UploadMemory;
+  /** Holds what stands behind the parts so far. */
+  readonly filling: Filling;
   readonly key: string;
   readonly partBytes: number;
   readonly concurrency: number;
@@ -25,11 +25,8 @@ export interface PartWriterOptions {
 /** Gathers chunks into parts and sends those that are full, several at a time, while the next one fills. */
 export class PartWriter {
   readonly #options: PartWriterOptions;
-  readonly #filling: Filling;
   #multipartId: string | null;
   #parts: (Part | null)[];
-  #blocks: Buffer[] = [];
-  #blockBytes = 0;
   #failedFrom: number | null = null;
   #error: Error | null = null;
   readonly #sending = new Set<Promise<void>>();
@@ -39,7 +36,6 @@ export class PartWriter {
     base: { readonly multipartId: string | null; readonly parts: readonly Part[] },
   ) {
     this.#options = options;
-    this.#filling = options.memory.filling();
     this.#multipartId = base.multipartId;
     this.#parts = [...base.parts];
   }
@@ -50,50 +46,35 @@ export class PartWriter {
 
   /** Copies the chunk; resolves when its source may fill it again. */
   async write(chunk: Uint8Array): Promise<void> {
+    const { filling, partBytes } = this.#options;
     for (let start = 0; start < chunk.byteLength; ) {
       if (this.#error !== null) throw this.#error;
-      const used = this.#blockBytes % BLOCK_BYTES;
-      if (used === 0) this.#blocks.push(await this.#filling.take());
-      const block = this.#blocks.at(-1) as Buffer;
-      const end = Math.min(chunk.byteLength, start + BLOCK_BYTES - used);
-      block.set(chunk.subarray(start, end), used);
-      this.#blockBytes += end - start;
+      const end = Math.min(chunk.byteLength, start + partBytes - filling.sizeBytes);
+      await filling.write(chunk.subarray(start, end));
       start = end;
-      if (this.#blockBytes === this.#options.partBytes) await this.#send();
+      if (filling.sizeBytes === partBytes) await this.#send();
     }
   }
 
-  /** Resolves when no part is on its way any more. `close` ends the life of the tail. */
+  /** Resolves when no part is on its way any more. */
   async settle(): Promise<WrittenParts> {
     await Promise.all(this.#sending);
-    const whole = this.#failedFrom === null;
-    const parts = whole ? this.#parts : this.#parts.slice(0, this.#failedFrom as number);
-    const tail = whole ? pieces(this.#blocks, this.#blockBytes) : [];
+    const { filling } = this.#options;
+    if (this.#failedFrom !== null) filling.clear();
+    const parts = this.#failedFrom === null ? this.#parts : this.#parts.slice(0, this.#failedFrom);
     return {
       multipartId: this.#multipartId,
       parts: parts as Part[],
-      tail,
-      tailBytes: whole ? this.#blockBytes : 0,
+      tail: filling.body,
       error: this.#error,
     };
-  }
-
-  close(): void {
-    this.#filling.handOver();
-    this.#filling.giveBack(this.#blocks);
-    this.#blocks = [];
-    this.#blockBytes = 0;
   }
 
   async #send(): Promise<void> {
     while (this.#sending.size >= this.#options.concurrency) await Promise.race(this.#sending);
     if (this.#error !== null) return;
     this.#multipartId ??= await this.#options.begin();
-    const blocks = this.#blocks;
-    const body = { pieces: pieces(blocks, this.#blockBytes), sizeBytes: this.#blockBytes };
-    this.#blocks = [];
-    this.#blockBytes = 0;
-    this.#filling.handOver();
+    const { body, giveBack } = this.#options.filling.handOver();
     const index = this.#parts.push(null) - 1;
     const place = { key: this.#options.key, multipartId: this.#multipartId, number: index + 1 };
     const sent = this.#options.objects
@@ -106,13 +87,9 @@ export class PartWriter {
         this.#error ??= error instanceof Error ? error : new Error('a part failed', { cause: error });
       })
       .finally(() => {
-        this.#filling.giveBack(blocks);
+        giveBack();
         this.#sending.delete(sent);
       });
     this.#sending.add(sent);
   }
-}
-
-function pieces(blocks: readonly Buffer[], bytes: number): Uint8Array[] {
-  return blocks.map((block, index) => block.subarray(0, Math.min(BLOCK_BYTES, bytes - index * BLOCK_BYTES)));
 }

@@ -23,8 +23,8 @@ import { PartWriter, type WrittenParts } from './part-writer.ts';
 import { presigning } from './presigning.ts';
 import { Service, translating } from './service.ts';
 import { type Base, COPY_BYTES_MAX, cutAt, NOTHING, Staging } from './staging.ts';
-import { UploadMemory } from './upload-memory.ts';
-import { partsBytes } from './upload-state.ts';
+import { type Filling, UploadMemory } from './upload-memory.ts';
+import { partsBytes, stagedBytes } from './upload-state.ts';
 
 /** S3's own limit. */
 const PARTS_MAX = 10_000;
@@ -87,21 +87,25 @@ export class S3BlobStore implements BlobStore {
   ): Promise<number> {
     this.#wholeObjects.delete(uploadId);
     const source = new WatchedSource(chunks);
+    const filling = this.memory.filling();
+    const append = { offset, filling, chunks: source, signal };
     try {
       return await translating('write to an upload', async () => {
         if (offset > 0) {
-          const base = await this.staging.baseAt(uploadId, offset);
-          return await this.#write(uploadId, { base, offset, chunks: source, signal });
+          const base = await this.staging.baseAt(uploadId, offset, filling);
+          return await this.#write(uploadId, { ...append, base });
         }
         // An upload that begins has nothing yet, hardly ever: this is found out while its bytes come.
         const dropped = this.staging.drop(uploadId);
         dropped.catch(() => undefined);
-        return await this.#write(uploadId, { base: NOTHING, offset, chunks: source, signal, dropped });
+        return await this.#write(uploadId, { ...append, base: NOTHING, dropped });
       });
     } catch (error) {
       // What the source throws is told as it is: it is no failure of the service, whatever it looks like.
       signal.throwIfAborted();
       throw source.failure === null ? error : source.failure.error;
+    } finally {
+      filling.clear();
     }
   }
 
@@ -112,8 +116,8 @@ export class S3BlobStore implements BlobStore {
   async readStaged(uploadId: UploadId, signal: AbortSignal): Promise<BlobBody | null> {
     return await translating('read an upload', async () => {
       const state = await this.staging.readState(uploadId);
-      const isJoined = state === null || partsBytes(state.parts) + state.tail.byteLength === 0;
-      if (!isJoined) await this.staging.join(uploadId, state);
+      const isJoined = state === null || stagedBytes(state) === 0;
+      if (!isJoined) await this.staging.join(uploadId, state, this.memory.filling());
       return await this.#body(uploadId, null, signal);
     });
   }
@@ -124,12 +128,13 @@ export class S3BlobStore implements BlobStore {
     }
     return await translating('commit a blob', async () => {
       const state = await this.staging.readState(uploadId);
-      const inParts = state === null ? 0 : partsBytes(state.parts) + state.tail.byteLength;
+      const inParts = state === null ? 0 : stagedBytes(state);
       if (state !== null && inParts > 0) {
         if (inParts < sizeBytes) return null;
         const cut = cutAt(state, sizeBytes);
+        const kept = cut === null || sizeBytes === 0 ? state : { ...state, ...cut };
         try {
-          await this.staging.join(uploadId, cut === null || sizeBytes === 0 ? state : { ...state, ...cut });
+          await this.staging.join(uploadId, kept, this.memory.filling());
         } catch (error) {
           if (isAbsent(error)) return null;
           throw error;
@@ -145,13 +150,9 @@ export class S3BlobStore implements BlobStore {
     if (blob === null || blob.sizeBytes < sizeBytes) return null;
     if (blob.sizeBytes === sizeBytes) return blob;
     const { signal } = new AbortController();
-    if (sizeBytes === 0) await this.#write(uploadId, { base: NOTHING, offset: 0, chunks: nothing(), signal });
-    else {
-      const base = await this.staging.baseAt(uploadId, sizeBytes);
-      await this.#write(uploadId, { base, offset: sizeBytes, chunks: nothing(), signal });
-      const state = await this.staging.readState(uploadId);
-      if (state !== null) await this.staging.join(uploadId, state);
-    }
+    await this.append(uploadId, sizeBytes, nothing(), signal);
+    const state = await this.staging.readState(uploadId);
+    if (state !== null) await this.staging.join(uploadId, state, this.memory.filling());
     return await this.#stat(uploadId);
   }
 
@@ -234,40 +235,54 @@ export class S3BlobStore implements BlobStore {
   }
 
   async #write(uploadId: UploadId, append: Append): Promise<number> {
-    const { chunks, signal, dropped } = append;
-    const since = Date.now();
-    let { base } = append;
-    let writer = this.#writer(uploadId, append, base);
-    let failure: { readonly error: unknown } | null = null;
+    const source = untilAborted(append.chunks, append.signal);
     try {
-      try {
-        await writer.write(base.tail);
-        for await (const chunk of untilAborted(chunks, signal)) {
-          await writer.write(chunk);
-          if (writer.partsBegun < this.#partsMax - 1) continue;
-          base = await this.#joinedBase(uploadId, base, writer);
-          writer = this.#writer(uploadId, append, base);
-        }
-      } catch (error) {
-        failure = { error };
+      let { base } = append;
+      for (;;) {
+        const { sizeBytes, isWhole } = await this.#writeParts(uploadId, { ...append, base }, source);
+        append.filling.clear();
+        if (isWhole) return sizeBytes;
+        // A multipart upload takes so many parts and no more: they are joined, and become few and large ones of the next.
+        base = await this.staging.baseAt(uploadId, sizeBytes, append.filling);
       }
-      const written = await writer.settle();
-      await dropped;
-      await this.#note(uploadId, { base, since }, written);
-      if (failure !== null) throw failure.error;
-      if (written.error !== null) throw written.error;
-      return partsBytes(written.parts) + written.tailBytes;
     } finally {
-      writer.close();
+      await source.return();
     }
   }
 
-  #writer(uploadId: UploadId, { offset, dropped }: Append, base: Base): PartWriter {
+  /** Takes from the source until it ends or fails, or its parts are as many as a multipart upload takes. */
+  async #writeParts(
+    uploadId: UploadId,
+    append: Append,
+    source: AsyncGenerator<Uint8Array, void, void>,
+  ): Promise<{ readonly sizeBytes: number; readonly isWhole: boolean }> {
+    const since = Date.now();
+    const writer = this.#writer(uploadId, append);
+    let isWhole = false;
+    let failure: { readonly error: unknown } | null = null;
+    try {
+      while (!isWhole && writer.partsBegun < this.#partsMax - 1) {
+        const next = await source.next();
+        if (next.done === true) isWhole = true;
+        else await writer.write(next.value);
+      }
+    } catch (error) {
+      failure = { error };
+    }
+    const written = await writer.settle();
+    await append.dropped;
+    const sizeBytes = await this.#note(uploadId, { base: append.base, since }, written);
+    if (failure !== null) throw failure.error;
+    if (written.error !== null) throw written.error;
+    return { sizeBytes, isWhole };
+  }
+
+  #writer(uploadId: UploadId, { base, offset, filling, dropped }: Append): PartWriter {
     const key = this.layout.blobKey(uploadId);
     return new PartWriter(
       {
         objects: this.objects,
-        memory: this.memory,
+        filling,
         key,
         partBytes: this.#config.partBytes,
         concurrency: this.#config.uploadConcurrency,
@@ -282,34 +297,24 @@ export class S3BlobStore implements BlobStore {
     );
   }
 
-  /** A multipart upload takes so many parts and no more: they are joined, and become few and large ones of the next. */
-  async #joinedBase(uploadId: UploadId, base: Base, writer: PartWriter): Promise<Base> {
-    const written = await writer.settle();
-    if (written.error !== null) throw written.error;
-    await this.#note(uploadId, { base, since: Date.now() }, written);
-    writer.close();
-    return await this.staging.baseAt(uploadId, partsBytes(written.parts) + written.tailBytes);
-  }
-
-  /** Makes what was written what is staged. */
+  /** Makes what was written what is staged; resolves with its size. */
   async #note(
     uploadId: UploadId,
     { base, since }: { readonly base: Base; readonly since: number },
-    written: WrittenParts,
-  ): Promise<void> {
-    const { multipartId, parts } = written;
-    if (isAbsent(written.error)) {
+    { multipartId, parts, tail, error }: WrittenParts,
+  ): Promise<number> {
+    if (isAbsent(error)) {
       await this.staging.forget(uploadId);
-      return;
+      return 0;
     }
-    const tail = { pieces: written.tail, sizeBytes: written.tailBytes };
-    if (multipartId !== null && (parts.length > 0 || written.error !== null)) {
+    if (multipartId !== null && (parts.length > 0 || error !== null)) {
       await this.staging.writeState(uploadId, { multipartId, parts }, tail);
-      return;
+      return partsBytes(parts) + tail.sizeBytes;
     }
     await this.objects.putBlob(this.layout.blobKey(uploadId), tail, { over: base.replaces, since });
     // An unused multipart upload would still have to be dropped.
     if (multipartId === null) this.#wholeObjects.set(uploadId, tail.sizeBytes);
+    return tail.sizeBytes;
   }
 
   async #stat(uploadId: UploadId): Promise<StoredBlob | null> {
@@ -334,6 +339,7 @@ export class S3BlobStore implements BlobStore {
 interface Append {
   readonly base: Base;
   readonly offset: number;
+  readonly filling: Filling;
   readonly chunks: AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
   /** What an earlier beginning staged in parts is gone when it resolves. */

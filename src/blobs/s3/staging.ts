@@ -1,30 +1,48 @@
+import { buffer } from 'node:stream/consumers';
 import type { BlobStore, UploadId } from '../blob-store.ts';
-import { isAbsent, statusOf, unavailable } from './failures.ts';
+import { isAbsent, orNull, statusOf, unavailable } from './failures.ts';
 import type { Layout } from './layout.ts';
-import { type Objects, type Pieces, piecesOf } from './objects.ts';
+import type { ObjectFacts, ObjectPart, Objects, Pieces } from './objects.ts';
+import type { Filling } from './upload-memory.ts';
 import {
-  decodeState,
+  decodeHead,
   encodeHead,
+  headBytesIn,
   type Part,
-  partsBytes,
   SIZE_METADATA,
+  stagedBytes,
   type UploadState,
 } from './upload-state.ts';
 
 /** S3's own limit, of one part that is copied. */
 export const COPY_BYTES_MAX = 5 * 1024 ** 3;
 
-/** Bytes before the offset at which an upload goes on, in the form in which they go on. */
+/** Bytes at which the head of a state ends, hardly ever later. */
+const HEAD_BYTES = 64 * 1024;
+/** More than the head of a state with as many parts as S3 takes. */
+const HEAD_BYTES_MAX = 4 * 1024 * 1024;
+
+/** A state as it stands in the bucket. */
+export interface FoundState extends UploadState {
+  /** Before the tail. */
+  readonly headBytes: number;
+  readonly etag: string;
+}
+
+/**
+ * Bytes before the offset at which an upload goes on, in the form in which they go on. What stands behind the parts, and is
+ * smaller than one, is in the upload's filling.
+ */
 export interface Base {
   readonly multipartId: string | null;
   readonly parts: readonly Part[];
-  /** Behind the parts, smaller than one. */
-  readonly tail: Uint8Array;
   /** ETag of the object at the key, which the new bytes replace; `null` when there is none. */
   readonly replaces: string | null;
 }
 
-export const NOTHING: Base = { multipartId: null, parts: [], tail: new Uint8Array(0), replaces: null };
+export const NOTHING: Base = { multipartId: null, parts: [], replaces: null };
+
+const NO_BYTES: Pieces = { pieces: [], sizeBytes: 0 };
 
 export interface StagingOptions {
   readonly objects: Objects;
@@ -63,22 +81,30 @@ export class Staging {
     return state === null ? null : { uploadId, sizeBytes: 0, modifiedAt: state.modifiedAt };
   }
 
-  async readState(uploadId: UploadId): Promise<UploadState | null> {
+  /** Reads what the state names, and none of its tail. */
+  async readState(uploadId: UploadId): Promise<FoundState | null> {
     const key = this.#options.layout.stateKey(uploadId);
-    const read = await this.#options.objects.read(key);
-    if (read === null) return null;
-    const state = decodeState(read.bytes);
-    if (state === null) throw unavailable(`the object ${key} is not what this store wrote`, false);
-    return state;
+    for (let bytes = HEAD_BYTES; ; bytes *= 8) {
+      const found = await orNull(this.#options.objects.read(key, { start: 0, end: bytes - 1 }, buffer));
+      if (found === null) return null;
+      const { value: beginning, etag, sizeBytes } = found;
+      const headBytes = headBytesIn(beginning);
+      if (headBytes === null && sizeBytes > bytes && bytes < HEAD_BYTES_MAX) continue;
+      const head = headBytes === null ? null : decodeHead(beginning.subarray(0, headBytes));
+      if (headBytes === null || head === null) {
+        throw unavailable(`the object ${key} is not what this store wrote`, false);
+      }
+      return { ...head, headBytes, tailBytes: sizeBytes - headBytes, etag };
+    }
   }
 
-  async writeState(uploadId: UploadId, state: Omit<UploadState, 'tail'>, tail: Pieces): Promise<void> {
+  async writeState(uploadId: UploadId, state: Omit<UploadState, 'tailBytes'>, tail: Pieces): Promise<void> {
     const { objects, layout } = this.#options;
     const head = encodeHead(state);
-    const size = partsBytes(state.parts) + tail.sizeBytes;
+    const size = stagedBytes({ ...state, tailBytes: tail.sizeBytes });
     await objects.putState(layout.stateKey(uploadId), {
       body: { pieces: [head, ...tail.pieces], sizeBytes: head.byteLength + tail.sizeBytes },
-      metadata: { [SIZE_METADATA]: isEmpty(state, tail.sizeBytes) ? 'none' : String(size) },
+      metadata: { [SIZE_METADATA]: size === 0 ? 'none' : String(size) },
     });
   }
 
@@ -88,7 +114,7 @@ export class Staging {
     const key = layout.blobKey(uploadId);
     const multipartId = await objects.createMultipart(key);
     try {
-      await this.writeState(uploadId, { multipartId, parts: [] }, { pieces: [], sizeBytes: 0 });
+      await this.writeState(uploadId, { multipartId, parts: [] }, NO_BYTES);
     } catch (error) {
       await objects.abortMultipart(key, multipartId).catch(() => undefined);
       throw error;
@@ -105,52 +131,78 @@ export class Staging {
     await objects.delete(layout.stateKey(uploadId));
   }
 
-  /** What an append at `offset` goes on from. `RangeError` when fewer bytes than that are staged. */
-  async baseAt(uploadId: UploadId, offset: number): Promise<Base> {
+  /** What an append at `offset` goes on from, with `filling`, empty before. `RangeError` when fewer bytes than that are staged. */
+  async baseAt(uploadId: UploadId, offset: number, filling: Filling): Promise<Base> {
+    const { partBytes, partsMax } = this.#options;
     const state = await this.readState(uploadId);
-    if (state === null || isEmpty(state, state.tail.byteLength)) {
-      return await this.#baseFromObject(uploadId, offset, state?.multipartId ?? null);
+    if (state === null || stagedBytes(state) === 0) {
+      return await this.#baseFromObject(uploadId, { offset, unused: state?.multipartId ?? null, filling });
     }
-    requireStaged(offset, partsBytes(state.parts) + state.tail.byteLength);
+    requireStaged(offset, stagedBytes(state));
     const cut = cutAt(state, offset);
-    if (cut === null) {
-      await this.join(uploadId, state);
-      return await this.#baseFromObject(uploadId, offset, null);
+    if (cut === null || cut.parts.length >= partsMax || cut.tailBytes > partBytes) {
+      await this.join(uploadId, state, filling);
+      return await this.#baseFromObject(uploadId, { offset, unused: null, filling });
     }
-    if (cut.parts.length < state.parts.length) {
+    const { multipartId } = state;
+    const { parts, tailBytes } = cut;
+    if (parts.length < state.parts.length) {
       // Before those parts are written over: until then this state and its parts are one.
-      await this.writeState(
-        uploadId,
-        { multipartId: state.multipartId, parts: cut.parts },
-        piecesOf(cut.tail),
-      );
+      await this.writeState(uploadId, { multipartId, parts }, NO_BYTES);
     }
-    if (cut.parts.length < this.#options.partsMax) {
-      return { multipartId: state.multipartId, ...cut, replaces: null };
-    }
-    await this.join(uploadId, state);
-    return await this.#baseFromObject(uploadId, offset, null);
+    const read = await orNull(this.#readTail(uploadId, { ...state, tailBytes }, filling));
+    if (read === null) throw new RangeError('the upload is not staged');
+    return { multipartId, parts, replaces: null };
   }
 
   /** Makes the object of the parts and the tail; what was staged is staged still, as the object at the key. */
-  async join(uploadId: UploadId, state: UploadState): Promise<void> {
+  async join(uploadId: UploadId, state: FoundState, filling: Filling): Promise<void> {
     const { objects, layout } = this.#options;
     const key = layout.blobKey(uploadId);
-    const { multipartId, tail } = state;
-    const parts = [...state.parts];
+    const { multipartId } = state;
     try {
-      if (tail.byteLength > 0) {
-        const place = { key, multipartId, number: parts.length + 1 };
-        parts.push(await objects.uploadPart(place, piecesOf(tail)));
-      }
+      const parts = [...state.parts, ...(await this.#tailParts(uploadId, state, filling))];
       await objects.completeMultipart(key, multipartId, parts);
     } catch (error) {
       // Also what an attempt is answered whose forerunner succeeded unheard.
       const isGone = isAbsent(error) || statusOf(error) === 400;
       if (!isGone) throw error;
-      await this.#requireJoined(uploadId, partsBytes(state.parts) + tail.byteLength, error);
+      await this.#requireJoined(uploadId, stagedBytes(state), error);
+    } finally {
+      filling.clear();
     }
     await objects.delete(layout.stateKey(uploadId));
+  }
+
+  /** The tail as the last part, where there is one. */
+  async #tailParts(uploadId: UploadId, state: FoundState, filling: Filling): Promise<readonly Part[]> {
+    const { objects, layout, partBytes } = this.#options;
+    const { multipartId, parts, tailBytes, headBytes: start, etag } = state;
+    if (tailBytes === 0) return [];
+    const place = { key: layout.blobKey(uploadId), multipartId, number: parts.length + 1 };
+    if (tailBytes > partBytes) {
+      const range = { start, end: start + tailBytes - 1 };
+      return [await objects.copyPart(place, { key: layout.stateKey(uploadId), etag, range })];
+    }
+    await this.#readTail(uploadId, state, filling);
+    return [await objects.uploadPart(place, filling.body)];
+  }
+
+  async #readTail(uploadId: UploadId, state: FoundState, filling: Filling): Promise<void> {
+    const { headBytes: start, tailBytes } = state;
+    if (tailBytes === 0) return;
+    const range = { start, end: start + tailBytes - 1 };
+    await this.#read({ key: this.#options.layout.stateKey(uploadId), etag: state.etag, range }, filling);
+  }
+
+  /** Into memory that is there before the bytes are asked for: no answer has to wait for it. */
+  async #read({ key, etag, range }: ObjectPart, filling: Filling): Promise<void> {
+    await filling.reserve(range.end - range.start + 1);
+    const found = await this.#options.objects.read(key, range, async (chunks) => {
+      filling.rewind();
+      for await (const chunk of chunks) await filling.write(chunk);
+    });
+    if (found.etag !== etag) throw unavailable('another request went on with this upload', true);
   }
 
   async #requireJoined(uploadId: UploadId, sizeBytes: number, cause: unknown): Promise<void> {
@@ -166,31 +218,27 @@ export class Staging {
     await this.#options.objects.delete(this.#options.layout.stateKey(uploadId));
   }
 
-  async #baseFromObject(uploadId: UploadId, offset: number, unused: string | null): Promise<Base> {
+  async #baseFromObject(uploadId: UploadId, { offset, unused, filling }: JoinedBase): Promise<Base> {
     const { objects, layout, partBytes } = this.#options;
     const key = layout.blobKey(uploadId);
     const object = await objects.head(key);
     requireStaged(offset, object?.sizeBytes ?? (unused === null ? -1 : 0));
-    if (object === null || offset === 0)
-      return { ...NOTHING, multipartId: unused, replaces: object?.etag ?? null };
-    if (offset <= partBytes) {
-      const read = await objects.read(key, { start: 0, end: offset - 1 });
-      if (read === null) throw new RangeError('the upload is not staged');
-      const { bytes, etag } = read;
-      // What is dropped is dropped at once: should what comes now not arrive, it must not be taken for it.
-      const isCut = offset < object.sizeBytes;
-      const replaces = isCut
-        ? await objects.putBlob(key, piecesOf(bytes), { over: etag, since: Date.now() })
-        : etag;
-      return { ...NOTHING, multipartId: unused, tail: bytes, replaces };
-    }
-    return await this.#baseByCopy(uploadId, { offset, sizeBytes: object.sizeBytes, unused });
+    const base = { ...NOTHING, multipartId: unused, replaces: object?.etag ?? null };
+    if (object === null || offset === 0) return base;
+    if (offset > partBytes) return await this.#baseByCopy(uploadId, { offset, object, unused });
+    const { etag } = object;
+    const read = await orNull(this.#read({ key, etag, range: { start: 0, end: offset - 1 } }, filling));
+    if (read === null) throw new RangeError('the upload is not staged');
+    if (offset === object.sizeBytes) return base;
+    // What is dropped is dropped at once: should what comes now not arrive, it must not be taken for it.
+    const replaces = await objects.putBlob(key, filling.body, { over: etag, since: Date.now() });
+    return { ...base, replaces };
   }
 
   /** The service copies what is joined into a new multipart upload: few and large parts, and no byte comes here. */
   async #baseByCopy(
     uploadId: UploadId,
-    from: { readonly offset: number; readonly sizeBytes: number; readonly unused: string | null },
+    from: { readonly offset: number; readonly object: ObjectFacts; readonly unused: string | null },
   ): Promise<Base> {
     const { objects, layout, copyBytesMax } = this.#options;
     const key = layout.blobKey(uploadId);
@@ -200,17 +248,21 @@ export class Staging {
     for (let index = 0; index < count; index++) {
       const start = Math.floor((from.offset * index) / count);
       const end = Math.floor((from.offset * (index + 1)) / count) - 1;
-      parts.push(await objects.copyPart({ key, multipartId, number: index + 1 }, { start, end }));
+      const place = { key, multipartId, number: index + 1 };
+      parts.push(await objects.copyPart(place, { key, etag: from.object.etag, range: { start, end } }));
     }
-    await this.writeState(uploadId, { multipartId, parts }, { pieces: [], sizeBytes: 0 });
+    await this.writeState(uploadId, { multipartId, parts }, NO_BYTES);
     // Bytes beyond the offset that are replaced must not be found once the state is gone.
-    if (from.offset < from.sizeBytes) await objects.delete(key);
+    if (from.offset < from.object.sizeBytes) await objects.delete(key);
     return { ...NOTHING, multipartId, parts };
   }
 }
 
-function isEmpty(state: Pick<UploadState, 'parts'>, tailBytes: number): boolean {
-  return state.parts.length === 0 && tailBytes === 0;
+interface JoinedBase {
+  readonly offset: number;
+  /** A multipart upload that has no parts yet. */
+  readonly unused: string | null;
+  readonly filling: Filling;
 }
 
 function requireStaged(offset: number, sizeBytes: number): void {
@@ -224,12 +276,11 @@ function requireStaged(offset: number, sizeBytes: number): void {
 export function cutAt(
   state: UploadState,
   offset: number,
-): { readonly parts: readonly Part[]; readonly tail: Uint8Array } | null {
+): { readonly parts: readonly Part[]; readonly tailBytes: number } | null {
   let end = 0;
   for (const [index, part] of state.parts.entries()) {
-    if (end === offset) return { parts: state.parts.slice(0, index), tail: new Uint8Array(0) };
+    if (end === offset) return { parts: state.parts.slice(0, index), tailBytes: 0 };
     end += part.sizeBytes;
   }
-  if (offset < end) return null;
-  return { parts: state.parts, tail: state.tail.subarray(0, offset - end) };
+  return offset < end ? null : { parts: state.parts, tailBytes: offset - end };
 }

@@ -1,11 +1,14 @@
+import type { Pieces } from './objects.ts';
+
 /** Bytes of one block. Parts are lists of blocks: a slow client holds only as many as it has sent bytes for. */
-export const BLOCK_BYTES = 256 * 1024;
+const BLOCK_BYTES = 256 * 1024;
 
 /**
- * The memory of all parts on their way to the store in this process. Whoever fills a part takes block after block and
- * waits when there are none. A block is only given when, after that, the part with the fewest bytes to go can still be
- * filled to its end from what is free (the banker's algorithm, all wanting the same): then it is sent, gives back all of its
- * blocks, and so on with the next. So nobody waits for ever, however many parts are begun at once.
+ * The memory of all parts on their way to the store in this process, and of what is read back of an upload that goes on.
+ * Whoever fills a part takes block after block and waits when there are none. A block is only given when, after that, the
+ * part with the fewest bytes to go can still be filled to its end from what is free (the banker's algorithm, all wanting the
+ * same): then it is sent, gives back all of its blocks, and so on with the next. So nobody waits for ever, however many parts
+ * are begun at once.
  */
 export class UploadMemory {
   readonly bytesMax: number;
@@ -93,26 +96,65 @@ interface Source {
   readonly forget: (filling: Filling) => void;
 }
 
-/** The part that one upload fills at the moment. */
+/** What one upload has in memory at the moment: bytes that make no part yet. */
 export class Filling {
   heldBytes = 0;
   readonly #source: Source;
+  #blocks: Buffer[] = [];
+  #sizeBytes = 0;
 
   constructor(source: Source) {
     this.#source = source;
   }
 
-  take(): Promise<Buffer> {
-    return this.#source.take(this);
+  get sizeBytes(): number {
+    return this.#sizeBytes;
   }
 
-  /** The part is being sent: it comes back by itself. The next one begins with nothing. */
-  handOver(): void {
+  /** The bytes where they stand: good until they are cleared, or handed over and given back. */
+  get body(): Pieces {
+    const used = this.#blocks.slice(0, Math.ceil(this.#sizeBytes / BLOCK_BYTES));
+    const pieces = used.map((block, index) =>
+      block.subarray(0, Math.min(BLOCK_BYTES, this.#sizeBytes - index * BLOCK_BYTES)),
+    );
+    return { pieces, sizeBytes: this.#sizeBytes };
+  }
+
+  /** Resolves when so many bytes in all, at most a part, are written without waiting. */
+  async reserve(bytes: number): Promise<void> {
+    while (this.heldBytes < bytes) this.#blocks.push(await this.#source.take(this));
+  }
+
+  /** Copies the chunk; resolves when its source may fill it again. */
+  async write(chunk: Uint8Array): Promise<void> {
+    for (let start = 0; start < chunk.byteLength; ) {
+      const used = this.#sizeBytes % BLOCK_BYTES;
+      if (this.#sizeBytes === this.heldBytes) await this.reserve(this.#sizeBytes + 1);
+      const block = this.#blocks[Math.floor(this.#sizeBytes / BLOCK_BYTES)] as Buffer;
+      const end = Math.min(chunk.byteLength, start + BLOCK_BYTES - used);
+      block.set(chunk.subarray(start, end), used);
+      this.#sizeBytes += end - start;
+      start = end;
+    }
+  }
+
+  /** What was written is void; the memory for it stays reserved. */
+  rewind(): void {
+    this.#sizeBytes = 0;
+  }
+
+  /** The part is being sent, and gives its memory back when it says so. The next one begins with nothing. */
+  handOver(): { readonly body: Pieces; readonly giveBack: () => void } {
+    const { body } = this;
+    const blocks = this.#blocks;
+    this.#blocks = [];
+    this.#sizeBytes = 0;
     this.heldBytes = 0;
     this.#source.forget(this);
+    return { body, giveBack: () => this.#source.giveBack(blocks) };
   }
 
-  giveBack(blocks: readonly Buffer[]): void {
-    this.#source.giveBack(blocks);
+  clear(): void {
+    this.handOver().giveBack();
   }
 }

@@ -11,10 +11,10 @@ export interface Part {
 export interface UploadState {
   readonly multipartId: string;
   readonly parts: readonly Part[];
-  readonly tail: Uint8Array;
+  readonly tailBytes: number;
 }
 
-/** Where the size of what is staged stands in the state's metadata, so that a look at it need not read the tail. */
+/** Where the size of what is staged stands in the state's metadata, so that a look at it need not read the state. */
 export const SIZE_METADATA = 'drift-staged-bytes';
 
 const NEWLINE = 0x0a;
@@ -23,20 +23,28 @@ export function partsBytes(parts: readonly Part[]): number {
   return parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }
 
-/** One line of JSON, then the tail. */
-export function encodeHead(state: Omit<UploadState, 'tail'>): Buffer {
+export function stagedBytes({ parts, tailBytes }: Omit<UploadState, 'multipartId'>): number {
+  return partsBytes(parts) + tailBytes;
+}
+
+/** One line of JSON. The tail follows it in the same object. */
+export function encodeHead(state: Omit<UploadState, 'tailBytes'>): Buffer {
   const parts = state.parts.map(({ sizeBytes, etag }) => [sizeBytes, etag]);
   return Buffer.from(`${JSON.stringify({ version: 1, multipart: state.multipartId, parts })}\n`);
 }
 
-/** `null` for what no version of this store wrote. */
-export function decodeState(bytes: Buffer): UploadState | null {
+/** Bytes of the head at the beginning of the object; `null` when `bytes` do not hold all of it. */
+export function headBytesIn(bytes: Buffer): number | null {
   const end = bytes.indexOf(NEWLINE);
+  return end < 0 ? null : end + 1;
+}
+
+/** `null` for what no version of this store wrote. */
+export function decodeHead(head: Buffer): Omit<UploadState, 'tailBytes'> | null {
   try {
-    const head: unknown = JSON.parse(bytes.toString('utf8', 0, Math.max(0, end)));
-    const { version, multipart, parts } = head as Record<string, unknown>;
+    const { version, multipart, parts } = JSON.parse(head.toString()) as Record<string, unknown>;
     if (version !== 1 || typeof multipart !== 'string' || !Array.isArray(parts)) return null;
-    return { multipartId: multipart, parts: parts.map(readPart), tail: bytes.subarray(end + 1) };
+    return { multipartId: multipart, parts: parts.map(readPart) };
   } catch {
     return null;
   }

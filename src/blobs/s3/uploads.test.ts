@@ -92,6 +92,30 @@ describe('uploads on S3', () => {
       await commitWhole(store, id, long);
     }));
 
+  it('append and commit, parts smaller now than when the upload began, go on at any offset', () =>
+    withBucket(async (bucket) => {
+      const larger = bucket.open({ partBytes: 3 * PART_BYTES });
+      const staged = WHOLE.subarray(0, -1);
+      const tailAt = 3 * PART_BYTES;
+      for (const offset of [
+        tailAt,
+        tailAt + 1,
+        tailAt + PART_BYTES,
+        tailAt + PART_BYTES + 1,
+        staged.byteLength,
+      ]) {
+        const id = bucket.newUpload();
+        await append(larger, id, 0, staged);
+        await append(bucket.open(), id, offset, WHOLE.subarray(offset));
+        await commitWhole(bucket.open(), id, WHOLE);
+      }
+      for (const size of [tailAt + 1, tailAt + PART_BYTES + 1, staged.byteLength]) {
+        const id = bucket.newUpload();
+        await append(larger, id, 0, staged);
+        await commitWhole(bucket.open(), id, staged.subarray(0, size));
+      }
+    }));
+
   it('append, aborted in the middle of parts, keeps what came; another store goes on', () =>
     withBucket(async (bucket) => {
       const id = bucket.newUpload();
@@ -203,9 +227,29 @@ describe('uploads on S3', () => {
       await Promise.all(ids.map((id) => append(store, id, 0, bytes)));
       assert.ok(store.memory.peakBytes <= bytesMax && store.memory.peakBytes > 2 * PART_BYTES);
       assert.equal(store.memory.heldBytes, 0);
+      await Promise.all(ids.map((id) => store.withdraw(id)));
+    }));
+
+  it('append and commit, forty uploads that go on at once, read back what is staged within the same memory', () =>
+    withBucket(async (bucket) => {
+      const bytesMax = 3 * PART_BYTES;
+      const bytes = WHOLE.subarray(0, 2 * PART_BYTES);
+      const at = bytes.byteLength - 300_000;
+      const ids = Array.from({ length: 40 }, () => bucket.newUpload());
+      const roomy = bucket.open();
+      for (const id of ids) await append(roomy, id, 0, bytes.subarray(0, at));
+      const goOn = bucket.open({ uploadMemoryBytesMax: bytesMax });
+      await Promise.all(ids.map((id) => append(goOn, id, at, bytes.subarray(at, -1))));
+      const end = bucket.open({ uploadMemoryBytesMax: bytesMax });
+      await Promise.all(ids.map((id) => end.commit(id, digestOf('sha256', bytes), bytes.byteLength - 1)));
+      for (const { memory } of [goOn, end]) {
+        assert.ok(memory.peakBytes <= bytesMax && memory.peakBytes > PART_BYTES, `${memory.peakBytes}`);
+        assert.equal(memory.heldBytes, 0);
+      }
       for (const id of ids) {
-        await store.commit(id, digestOf('sha256', bytes), bytes.byteLength);
-        await store.withdraw(id);
+        const blob = await end.stat(end.locate(id, digestOf('sha256', bytes)));
+        assert.equal(blob?.sizeBytes, bytes.byteLength - 1);
+        await end.withdraw(id);
       }
     }));
 
