@@ -169,7 +169,7 @@ const ONCE: readonly Suite[] = [
   {
     name: 'container',
     files: ['test/container/*.test.ts'],
-    needs: ['dockerd', 'docker', 'docker-compose'],
+    needs: ['dockerd', 'docker', 'docker-compose', 'minio', 'nginx', 'postgres', 'initdb', 'curl'],
     root: true,
     concurrency: 1,
   },

@@ -1,25 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/**
- * The compose file with what an engine without networks needs changed, and nothing else: the host's network in place of
- * published ports (it has the same ports), and the build context by its full path, since the copy stands elsewhere.
- */
-export function adaptComposeFile(): string {
-  const ports = /^ {4}ports:\n(?: {6}- .*\n)+/m;
-  const changes: readonly (readonly [RegExp, string])[] = [
-    [ports, '    network_mode: host\n'],
-    [/^ {4}build: \.$/m, `    build: ${ROOT}`],
-  ];
-  let text = readFileSync(`${ROOT}docker-compose.yml`, 'utf8');
-  if (!/"5000:5000"[^]*"5001:5001"/.test(ports.exec(text)?.[0] ?? '')) {
-    throw new Error('docker-compose.yml does not publish the ports 5000 and 5001');
-  }
-  for (const [from, to] of changes) {
-    if (!from.test(text)) throw new Error(`docker-compose.yml has no ${from}`);
-    text = text.replace(from, () => to);
-  }
-  return text;
+/** What a compose file says of the images of its services, by their names. */
+export function imagesIn<Name extends string>(file: string): Readonly<Record<Name, string>> {
+  const { services } = parse(readFileSync(file, 'utf8'), { merge: true }) as {
+    readonly services: Readonly<Record<string, { readonly image: string }>>;
+  };
+  return Object.fromEntries(Object.entries(services).map(([name, { image }]) => [name, image])) as Record<
+    Name,
+    string
+  >;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -9,7 +9,8 @@ import { type DockerEngine, runCommand, startDockerEngine } from '../harness/doc
 import { freePort, requireFreePort } from '../harness/free-port.ts';
 import { tarOf } from '../harness/oci-layout.ts';
 import { importBaseImage } from './base-image.ts';
-import { adaptComposeFile, ROOT } from './compose-file.ts';
+import { imagesIn, ROOT } from './compose-file.ts';
+import { importServiceImages } from './service-images.ts';
 
 const BASE = 'local/base:1';
 const IMAGE = 'ghcr.io/ghoststack/drift:latest';
@@ -54,6 +55,25 @@ describe('container', () => {
     const started = Date.now();
     await engine.docker(['stop', name]);
     return { code: await inspect(name, '{{.State.ExitCode}}'), seconds: (Date.now() - started) / 1000 };
+  }
+
+  const composeIn =
+    (project: string) =>
+    async (...args: readonly string[]) => {
+      const env = { DOCKER_HOST: engine.socket, DOCKER_BUILDKIT: '0' };
+      const result = await runCommand(requireTool('docker-compose'), args, { cwd: project, env });
+      assert.equal(result.code, 0, `docker-compose ${args.join(' ')}:\n${result.stdout}${result.stderr}`);
+      return result.stdout;
+    };
+
+  async function expectPushAndPull(reference: string): Promise<void> {
+    const file = join(directory, 'image.tar');
+    writeFileSync(file, tarOf('content.bin', randomBytes(100_000)));
+    const id = (await engine.docker(['import', file, reference])).stdout.trim();
+    await engine.docker(['push', reference]);
+    await engine.docker(['rmi', '-f', reference]);
+    await engine.docker(['pull', reference]);
+    assert.equal(await inspect(reference, '{{.Id}}'), id);
   }
 
   it('the image, run read-only and by its own user, serves itself: healthy, push, pull, stop', async () => {
@@ -107,12 +127,8 @@ describe('container', () => {
     for (const port of [5000, 5001]) await requireFreePort(port);
     const project = join(directory, 'compose');
     mkdirSync(project);
-    writeFileSync(join(project, 'docker-compose.yml'), adaptComposeFile());
-    const compose = async (...args: readonly string[]): Promise<void> => {
-      const env = { DOCKER_HOST: engine.socket, DOCKER_BUILDKIT: '0' };
-      const result = await runCommand(requireTool('docker-compose'), args, { cwd: project, env });
-      assert.equal(result.code, 0, `docker-compose ${args.join(' ')}:\n${result.stdout}${result.stderr}`);
-    };
+    cpSync(`${ROOT}docker-compose.yml`, join(project, 'docker-compose.yml'));
+    const compose = composeIn(project);
     // The image that the file names is the one built above from the same folder; it is not built again.
     await compose('up', '-d', '--no-build');
     try {
@@ -121,20 +137,43 @@ describe('container', () => {
       assert.equal(statSync(join(project, 'data')).uid, USER_ID);
       assert.equal((await fetch('http://localhost:5001/')).status, 200);
 
-      const file = join(directory, 'alpine.tar');
-      writeFileSync(file, tarOf('content.bin', randomBytes(100_000)));
-      const id = (await engine.docker(['import', file, 'alpine:3'])).stdout.trim();
       await engine.docker(['login', 'localhost:5000', '-u', 'admin', '-p', 'changeme']);
-      await engine.docker(['tag', 'alpine:3', 'localhost:5000/core/alpine:3']);
-      await engine.docker(['push', 'localhost:5000/core/alpine:3']);
-      await engine.docker(['rmi', '-f', 'alpine:3', 'localhost:5000/core/alpine:3']);
-      await engine.docker(['pull', 'localhost:5000/core/alpine:3']);
-      assert.equal(await inspect('localhost:5000/core/alpine:3', '{{.Id}}'), id);
+      await expectPushAndPull('localhost:5000/core/alpine:3');
     } finally {
       await compose('down');
     }
     assert.equal((await engine.docker(['ps', '-aq', '--filter', 'name=drift$'])).stdout.trim(), '');
     assert.ok(statSync(join(project, 'data', 'drift.db')).size > 0, 'the data stay');
+  });
+
+  it('docker-compose.scale-out.yml comes up; its nodes serve as one, also without one of them', async () => {
+    await requireFreePort(5000);
+    await importServiceImages(engine, imagesIn(`${ROOT}deploy/docker-compose.scale-out.yml`));
+    const project = join(directory, 'scale-out');
+    cpSync(`${ROOT}deploy`, join(project, 'deploy'), { recursive: true });
+    const passwords = ['POSTGRES_PASSWORD', 'MINIO_PASSWORD', 'DRIFT_ADMIN_PASSWORD'];
+    const lines = passwords.map((name) => `${name}=${randomBytes(16).toString('hex')}\n`);
+    writeFileSync(join(project, 'deploy/.env'), lines.join(''));
+    const composeBelow = composeIn(project);
+    const compose = (...args: readonly string[]) =>
+      composeBelow('-f', 'deploy/docker-compose.scale-out.yml', ...args);
+    try {
+      await compose('up', '-d', '--no-build');
+      for (const node of ['drift-1', 'drift-2', 'drift-3']) {
+        await waitUntilHealthy((await compose('ps', '-q', node)).trim());
+      }
+      const listed = await compose('exec', '-T', 'drift-1', 'node', 'bin/drift.js', 'node', 'list');
+      assert.deepEqual(listed.match(/^drift-\d/gm), ['drift-1', 'drift-2', 'drift-3'], listed);
+      assert.equal((await fetch('http://localhost:5000/')).status, 200);
+
+      const password = lines[2]?.trim().split('=')[1] ?? '';
+      await engine.docker(['login', 'localhost:5000', '-u', 'admin', '-p', password]);
+      await expectPushAndPull('localhost:5000/core/alpine:3');
+      await compose('stop', 'drift-2');
+      await expectPushAndPull('localhost:5000/core/alpine:4');
+    } finally {
+      await compose('down', '--volumes');
+    }
   });
 });
 
