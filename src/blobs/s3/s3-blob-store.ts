@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { S3Config, S3Credentials } from '../../config/config.ts';
 import type { Digest } from '../../oci/digest.ts';
+import { PatientReader } from '../../std/patient-reader.ts';
 import { untilAborted } from '../../std/until-aborted.ts';
 import type {
   BlobBody,
@@ -30,6 +31,8 @@ import { partsBytes, stagedBytes } from './upload-state.ts';
 const PARTS_MAX = 10_000;
 /** States looked at side by side in a listing. */
 const LOOKS_MAX = 16;
+/** A client that sends nothing for so long keeps no memory that others wait for. */
+const STILL_MILLISECONDS = 5_000;
 /** A write that succeeded so lately is proof enough that the bucket can be written to. */
 const WRITE_PROBE_MILLISECONDS = 60_000;
 /** Uploads that this process has written last, and that it therefore need not look at again. */
@@ -235,26 +238,31 @@ export class S3BlobStore implements BlobStore {
   }
 
   async #write(uploadId: UploadId, append: Append): Promise<number> {
-    const source = untilAborted(append.chunks, append.signal);
+    const source = new PatientReader(untilAborted(append.chunks, append.signal));
     try {
-      let { base } = append;
+      let { base, offset } = append;
       for (;;) {
-        const { sizeBytes, isWhole } = await this.#writeParts(uploadId, { ...append, base }, source);
+        const written = await this.#writeParts(uploadId, { ...append, base, offset }, source);
         append.filling.clear();
-        if (isWhole) return sizeBytes;
-        // A multipart upload takes so many parts and no more: they are joined, and become few and large ones of the next.
-        base = await this.staging.baseAt(uploadId, sizeBytes, append.filling);
+        offset = written.sizeBytes;
+        if (written.isWhole || (await source.peek()).done === true) return offset;
+        this.#wholeObjects.delete(uploadId);
+        // Parts as many as there may be are joined, and become few and large ones of the next multipart upload.
+        base = await this.staging.baseAt(uploadId, offset, append.filling);
       }
     } finally {
-      await source.return();
+      await source.close();
     }
   }
 
-  /** Takes from the source until it ends or fails, or its parts are as many as a multipart upload takes. */
+  /**
+   * Takes from the source until it ends or fails, or its parts are as many as a multipart upload takes, or it stands still
+   * and others want the memory that it holds.
+   */
   async #writeParts(
     uploadId: UploadId,
     append: Append,
-    source: AsyncGenerator<Uint8Array, void, void>,
+    source: PatientReader<Uint8Array>,
   ): Promise<{ readonly sizeBytes: number; readonly isWhole: boolean }> {
     const since = Date.now();
     const writer = this.#writer(uploadId, append);
@@ -262,6 +270,9 @@ export class S3BlobStore implements BlobStore {
     let failure: { readonly error: unknown } | null = null;
     try {
       while (!isWhole && writer.partsBegun < this.#partsMax - 1) {
+        const isStill = !(await source.hasNextWithin(STILL_MILLISECONDS));
+        if (isStill && this.memory.isWanted && append.filling.heldBytes > 0) break;
+        if (isStill) continue;
         const next = await source.next();
         if (next.done === true) isWhole = true;
         else await writer.write(next.value);

@@ -38,6 +38,11 @@ export class UploadMemory {
     return this.#peakBytes;
   }
 
+  /** Somebody waits for some of it. */
+  get isWanted(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   filling(): Filling {
     return new Filling({
       take: (filling) => this.#take(filling),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startMinio } from '../../../test/harness/minio.ts';
 import { digestOf } from '../../oci/digest.ts';
 import type { BlobStore, UploadId } from '../blob-store.ts';
@@ -251,6 +252,32 @@ describe('uploads on S3', () => {
         assert.equal(blob?.sizeBytes, bytes.byteLength - 1);
         await end.withdraw(id);
       }
+    }));
+
+  it('append, sources that stand still while others want their memory, give it back and go on when they come', () =>
+    withBucket(async (bucket) => {
+      const store = bucket.open({ uploadMemoryBytesMax: 2 * PART_BYTES });
+      const gate = Promise.withResolvers<void>();
+      const standing = async function* (bytes: Buffer, beforeBytes: number) {
+        yield* sliced(bytes.subarray(0, beforeBytes), 65_536);
+        await gate.promise;
+        yield* sliced(bytes.subarray(beforeBytes), 65_536);
+      };
+      const stagedBytesAt = PART_BYTES + 4_000_000;
+      const [small, large, goneOn, prompt] = Array.from({ length: 4 }, () => bucket.newUpload());
+      assert.ok(small !== undefined && large !== undefined && goneOn !== undefined && prompt !== undefined);
+      await append(store, goneOn, 0, WHOLE.subarray(0, stagedBytesAt));
+      const late = [
+        store.append(small, 0, standing(WHOLE, PART_BYTES - 100_000), signal),
+        store.append(large, 0, standing(WHOLE, 2 * PART_BYTES - 100_000), signal),
+        store.append(goneOn, stagedBytesAt, standing(WHOLE.subarray(stagedBytesAt), 1), signal),
+      ];
+      while (store.memory.heldBytes < 2 * PART_BYTES - 300_000) await sleep(10);
+      await append(store, prompt, 0, WHOLE);
+      gate.resolve();
+      assert.deepEqual(await Promise.all(late), [WHOLE.byteLength, WHOLE.byteLength, WHOLE.byteLength]);
+      assert.equal(store.memory.heldBytes, 0);
+      for (const id of [small, large, goneOn, prompt]) await commitWhole(bucket.open(), id, WHOLE);
     }));
 
   it('append, one upload, holds no more than the parts on their way, the one that fills and what it began with', () =>
