@@ -26,6 +26,24 @@ describe('PatientReader', () => {
     assert.equal((await reader.next()).done, true);
   });
 
+  it('close, while a value is waited for, tells the source when that has come', async () => {
+    const gate = Promise.withResolvers<number>();
+    const closed = Promise.withResolvers<void>();
+    const reader = new PatientReader(
+      (async function* () {
+        try {
+          yield await gate.promise;
+        } finally {
+          closed.resolve();
+        }
+      })(),
+    );
+    assert.equal(await reader.hasNextWithin(SHORT_MILLISECONDS), false);
+    reader.close();
+    gate.resolve(1);
+    await closed.promise;
+  });
+
   it('a source that fails while it is waited for, throws that to whoever waits', async () => {
     const fail = Promise.withResolvers<number>();
     const reader = new PatientReader(

@@ -30,8 +30,9 @@ export class PatientReader<T> {
     return result;
   }
 
-  /** The source is told that nobody reads on. */
-  async close(): Promise<void> {
-    await this.#source.return();
+  /** The source is told that nobody reads on. It hears of it when what was asked of it last is there: that is not waited for. */
+  close(): void {
+    this.#source.return().catch(() => undefined);
+    this.#next?.catch(() => undefined);
   }
 }

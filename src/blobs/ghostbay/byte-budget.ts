@@ -15,6 +15,11 @@ export class ByteBudget {
     return this.#heldBytes;
   }
 
+  /** Somebody waits for some of it. */
+  get isWanted(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   /** Whether they fit. A piece larger than the whole budget fits when nothing else is held. */
   take(bytes: number): boolean {
     if (this.#heldBytes > 0 && this.#heldBytes + bytes > this.#bytesMax) return false;

@@ -162,6 +162,25 @@ describe('ghostbay: segments', () => {
     assert.deepEqual(double.keys(GHOSTBAY_BUCKET), []);
   });
 
+  it('append, sources that stand still while others want their memory, send what they have and go on', async (t) => {
+    const { store } = await open(t, { segmentBytes: 256 * KIB, uploadMemoryBytesMax: 512 * KIB });
+    const bytes = randomBytes(700 * KIB);
+    const gate = Promise.withResolvers<void>();
+    const standing = async function* () {
+      yield bytes.subarray(0, 250 * KIB);
+      await gate.promise;
+      yield bytes.subarray(250 * KIB);
+    };
+    const ids = Array.from({ length: 2 }, newUploadId);
+    const late = ids.map((id) => store.append(id, 0, standing(), signal));
+    const prompt = newUploadId();
+    await sleep(100);
+    await store.append(prompt, 0, chunksOf(sliced(bytes, 32 * KIB)), signal);
+    gate.resolve();
+    await Promise.all(late);
+    for (const id of [...ids, prompt]) assert.ok((await stagedBytes(store, id, signal)).equals(bytes));
+  });
+
   it('commit, again under the id of a blob that stands, replaces it and leaves nothing of it', async (t) => {
     const { store, double } = await open(t);
     const id = newUploadId();

@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
+import { PatientReader } from '../../std/patient-reader.ts';
 import { untilAborted } from '../../std/until-aborted.ts';
 import {
   type BlobBody,
@@ -12,6 +13,7 @@ import {
   type UploadId,
 } from '../blob-store.ts';
 import { nothing } from '../body-bytes.ts';
+import { STILL_MILLISECONDS } from '../standing-still.ts';
 import { Bucket, type BucketOptions } from './bucket.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { encodeHead, garbageOf, type Head, segmentName, segmentNames, sizeOf } from './head.ts';
@@ -78,8 +80,14 @@ class GhostbayBlobStore implements BlobStore {
       throw new RangeError(`offset ${offset} is beyond the ${stagedBytes} bytes staged`);
     }
     const writer = await SegmentWriter.open(this.#deps, slots, { offset, signal });
+    const source = new PatientReader(untilAborted(chunks, signal));
     try {
-      for await (const chunk of untilAborted(chunks, signal)) await writer.take(chunk, signal);
+      for (;;) {
+        while (!(await source.hasNextWithin(STILL_MILLISECONDS))) await writer.giveWay();
+        const next = await source.next();
+        if (next.done === true) break;
+        await writer.take(next.value, signal);
+      }
       return await writer.finish();
     } catch (error) {
       // What came before is kept if the store can; the caller hears what went wrong first.
@@ -87,6 +95,7 @@ class GhostbayBlobStore implements BlobStore {
       throw error;
     } finally {
       writer.close();
+      source.close();
     }
   }
 

@@ -77,6 +77,13 @@ export class SegmentWriter {
     if (this.#gatheredBytes >= this.#deps.segmentBytes) await this.#send();
   }
 
+  /** What it holds goes out now, where others wait for memory. */
+  async giveWay(): Promise<void> {
+    if (!this.#deps.budget.isWanted) return;
+    await this.#send();
+    await this.#sent();
+  }
+
   /** Makes the head tell of everything that was taken; after a failure, of what was sent before it. The size in bytes. */
   async finish(): Promise<number> {
     if (!this.#isBroken && this.#gatheredBytes > TAIL_BYTES_MAX) await this.#send();

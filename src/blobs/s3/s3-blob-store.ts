@@ -16,6 +16,7 @@ import type {
   UploadId,
 } from '../blob-store.ts';
 import { nothing } from '../body-bytes.ts';
+import { STILL_MILLISECONDS } from '../standing-still.ts';
 import { isAbsent } from './failures.ts';
 import { Layout, locationOf, uploadAt, uploadOf } from './layout.ts';
 import { ObjectBody } from './object-body.ts';
@@ -31,8 +32,6 @@ import { partsBytes, stagedBytes } from './upload-state.ts';
 const PARTS_MAX = 10_000;
 /** States looked at side by side in a listing. */
 const LOOKS_MAX = 16;
-/** A client that sends nothing for so long keeps no memory that others wait for. */
-const STILL_MILLISECONDS = 5_000;
 /** A write that succeeded so lately is proof enough that the bucket can be written to. */
 const WRITE_PROBE_MILLISECONDS = 60_000;
 /** Uploads that this process has written last, and that it therefore need not look at again. */
@@ -251,7 +250,7 @@ export class S3BlobStore implements BlobStore {
         base = await this.staging.baseAt(uploadId, offset, append.filling);
       }
     } finally {
-      await source.close();
+      source.close();
     }
   }
 
