@@ -1,6 +1,4 @@
 import type { Digest } from '../../oci/digest.ts';
-import { PatientReader } from '../../std/patient-reader.ts';
-import { untilAborted } from '../../std/until-aborted.ts';
 import {
   type BlobBody,
   type BlobLocation,
@@ -13,7 +11,7 @@ import {
   type UploadId,
 } from '../blob-store.ts';
 import { nothing } from '../body-bytes.ts';
-import { STILL_MILLISECONDS } from '../standing-still.ts';
+import { ClientReader } from '../client-reader.ts';
 import { Bucket, type BucketOptions } from './bucket.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { encodeHead, garbageOf, type Head, segmentName, segmentNames, sizeOf } from './head.ts';
@@ -80,13 +78,11 @@ class GhostbayBlobStore implements BlobStore {
       throw new RangeError(`offset ${offset} is beyond the ${stagedBytes} bytes staged`);
     }
     const writer = await SegmentWriter.open(this.#deps, slots, { offset, signal });
-    const source = new PatientReader(untilAborted(chunks, signal));
+    const source = new ClientReader(chunks, signal);
     try {
-      for (;;) {
-        while (!(await source.hasNextWithin(STILL_MILLISECONDS))) await writer.giveWay();
-        const next = await source.next();
-        if (next.done === true) break;
-        await writer.take(next.value, signal);
+      for (let next = await source.next(); next !== null; next = await source.next()) {
+        if (next === 'slow') await writer.giveWay();
+        else await writer.take(next, signal);
       }
       return await writer.finish();
     } catch (error) {

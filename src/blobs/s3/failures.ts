@@ -25,6 +25,7 @@ const FAILURES: Readonly<Record<string, Failure>> = {
   },
   CredentialsProviderError: { sentence: 'no credentials were found', retryable: true },
   NoSuchUpload: { sentence: 'what was sent of it is not there any more', retryable: true },
+  NoSuchKey: { sentence: 'what was staged of it is not there any more', retryable: true },
   SlowDown: { sentence: 'the service asks for fewer requests', retryable: true },
   QuotaExceeded: { sentence: 'the quota of the bucket is used up', retryable: true, full: true },
   XAmzQuotaExceeded: { sentence: 'the quota of the bucket is used up', retryable: true, full: true },

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -14,8 +15,8 @@ import {
 } from '@aws-sdk/client-s3';
 import type { ByteRange } from '../blob-store.ts';
 import { Deletes } from './deletes.ts';
-import { isAbsent, isConflict, isNotImplemented, orNull, unavailable } from './failures.ts';
-import type { Service } from './service.ts';
+import { isAbsent, isConflict, isNotImplemented, orNull, statusOf, unavailable } from './failures.ts';
+import type { Call, Service } from './service.ts';
 import type { Part } from './upload-state.ts';
 
 /** Bytes in memory, in pieces: nothing joins them. */
@@ -97,13 +98,29 @@ export class Objects {
     return opened;
   }
 
-  /** A range of the object, or what there is of it, as it comes; `use` begins anew with each attempt. Absent: throws. */
-  async read<T>(
+  /** The object's first bytes, in memory; fewer, where it has fewer. */
+  async readStart(
     key: string,
-    range: ByteRange,
+    bytes: number,
+  ): Promise<{ readonly start: Buffer; readonly etag: string; readonly sizeBytes: number } | null> {
+    const range = { start: 0, end: bytes - 1 };
+    const read = await orNull(this.#read({}, { key, range }, buffer));
+    return read === null ? null : { ...read, start: read.value };
+  }
+
+  /** A part of the object as it comes; `use` begins anew with each attempt. Absent: throws what the service says. */
+  async read(part: ObjectPart, use: (chunks: AsyncIterable<Buffer>) => Promise<void>): Promise<void> {
+    const { etag, range } = part;
+    const call = { bodyBytes: range.end - range.start + 1 };
+    const read = await whileItIs(this.#read(call, part, use));
+    if (read.etag !== etag) throw wentOn();
+  }
+
+  async #read<T>(
+    call: Call,
+    { key, range }: Pick<ObjectPart, 'key' | 'range'>,
     use: (chunks: AsyncIterable<Buffer>) => Promise<T>,
   ): Promise<{ readonly value: T; readonly etag: string; readonly sizeBytes: number }> {
-    const call = { bodyBytes: range.end - range.start + 1 };
     return await this.service.call(call, async (signal, onProgress) => {
       const opened = await this.#get(key, range, signal);
       const onAbort = (): void => void opened.stream.destroy(signal.reason);
@@ -126,7 +143,9 @@ export class Objects {
     const answer = await this.service.client.send(command, { abortSignal });
     const stream = answer.Body as Readable;
     const lengthBytes = answer.ContentLength ?? 0;
-    const sizeBytes = range === null ? lengthBytes : totalOf(answer.ContentRange);
+    const total = totalOf(answer.ContentRange);
+    const isWhole = range === null || (total === null && range.start === 0 && lengthBytes <= range.end + 1);
+    const sizeBytes = isWhole ? lengthBytes : total;
     if (sizeBytes === null) throw wrongRange(stream);
     const endBytes = range === null ? sizeBytes : Math.min(range.end + 1, sizeBytes);
     if (lengthBytes !== endBytes - (range?.start ?? 0)) throw wrongRange(stream);
@@ -156,9 +175,9 @@ export class Objects {
         else if ((!isConflict(error) && !isAbsent(error)) || attempt >= CONFLICTS_MAX) throw error;
         else {
           const found = await this.head(key);
-          const isYounger = found !== null && found.modifiedAt > place.since + CLOCKS_MILLISECONDS_MAX;
+          const isYounger = found !== null && isYoungerThan(found, place.since);
           if (isYounger && found.sizeBytes === body.sizeBytes) return found.etag;
-          if (isYounger) throw unavailable('another request went on with this upload', true);
+          if (isYounger) throw wentOn();
           over = found?.etag ?? null;
         }
       }
@@ -200,6 +219,14 @@ export class Objects {
     else await this.#deletes.deleteNow(key, signal);
   }
 
+  /** Unless it is younger than that: then another request has taken the upload over meanwhile (see `putBlob`). */
+  async deleteOlder(key: string, than: number): Promise<void> {
+    const found = await this.head(key);
+    if (found === null) return;
+    if (isYoungerThan(found, than)) throw wentOn();
+    await this.delete(key);
+  }
+
   async createMultipart(key: string): Promise<string> {
     const command = new CreateMultipartUploadCommand({
       ...this.#kind(),
@@ -235,9 +262,10 @@ export class Objects {
       CopySourceRange: `bytes=${range.start}-${range.end}`,
       CopySourceIfMatch: etag,
     });
-    const answer = await this.service.call({ serverSide: true }, (abortSignal) =>
+    const copied = this.service.call({ serverSide: true }, (abortSignal) =>
       this.service.client.send(command, { abortSignal }),
     );
+    const answer = await whileItIs(copied);
     return { sizeBytes: range.end - range.start + 1, etag: answer.CopyPartResult?.ETag ?? '' };
   }
 
@@ -348,6 +376,25 @@ async function* arriving(
     yield chunk;
   }
   if (arrivedBytes !== lengthBytes) throw unavailable('a body ended too early', true);
+}
+
+/** What is asked of an object as it was seen. */
+async function whileItIs<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    // The condition does not hold, or there is no such range any more.
+    if (isConflict(error) || statusOf(error) === 416) throw wentOn();
+    throw error;
+  }
+}
+
+function wentOn(): Error {
+  return unavailable('another request went on with this upload', true);
+}
+
+function isYoungerThan({ modifiedAt }: ObjectFacts, time: number): boolean {
+  return modifiedAt > time + CLOCKS_MILLISECONDS_MAX;
 }
 
 function wrongRange(stream: Readable): Error {

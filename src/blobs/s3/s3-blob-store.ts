@@ -2,8 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { S3Config, S3Credentials } from '../../config/config.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { PatientReader } from '../../std/patient-reader.ts';
-import { untilAborted } from '../../std/until-aborted.ts';
 import type {
   BlobBody,
   BlobLocation,
@@ -16,7 +14,7 @@ import type {
   UploadId,
 } from '../blob-store.ts';
 import { nothing } from '../body-bytes.ts';
-import { STILL_MILLISECONDS } from '../standing-still.ts';
+import { ClientReader } from '../client-reader.ts';
 import { isAbsent } from './failures.ts';
 import { Layout, locationOf, uploadAt, uploadOf } from './layout.ts';
 import { ObjectBody } from './object-body.ts';
@@ -76,8 +74,8 @@ export class S3BlobStore implements BlobStore {
     this.#partsMax = partsMax;
     const { partBytes, uploadMemoryBytesMax } = config;
     this.memory = new UploadMemory({ bytesMax: uploadMemoryBytesMax, partBytes });
-    // One more for the tail.
     const { objects, layout } = this;
+    // One more for the tail.
     this.staging = new Staging({ objects, layout, partBytes, partsMax: partsMax - 1, copyBytesMax });
   }
 
@@ -119,7 +117,7 @@ export class S3BlobStore implements BlobStore {
     return await translating('read an upload', async () => {
       const state = await this.staging.readState(uploadId);
       const isJoined = state === null || stagedBytes(state) === 0;
-      if (!isJoined) await this.staging.join(uploadId, state, this.memory.filling());
+      if (!isJoined) await this.staging.join(uploadId, state, { filling: this.memory.filling(), signal });
       return await this.#body(uploadId, null, signal);
     });
   }
@@ -136,7 +134,7 @@ export class S3BlobStore implements BlobStore {
         const cut = cutAt(state, sizeBytes);
         const kept = cut === null || sizeBytes === 0 ? state : { ...state, ...cut };
         try {
-          await this.staging.join(uploadId, kept, this.memory.filling());
+          await this.staging.join(uploadId, kept, { filling: this.memory.filling() });
         } catch (error) {
           if (isAbsent(error)) return null;
           throw error;
@@ -154,7 +152,7 @@ export class S3BlobStore implements BlobStore {
     const { signal } = new AbortController();
     await this.append(uploadId, sizeBytes, nothing(), signal);
     const state = await this.staging.readState(uploadId);
-    if (state !== null) await this.staging.join(uploadId, state, this.memory.filling());
+    if (state !== null) await this.staging.join(uploadId, state, { filling: this.memory.filling() });
     return await this.#stat(uploadId);
   }
 
@@ -237,14 +235,14 @@ export class S3BlobStore implements BlobStore {
   }
 
   async #write(uploadId: UploadId, append: Append): Promise<number> {
-    const source = new PatientReader(untilAborted(append.chunks, append.signal));
+    const source = new ClientReader(append.chunks, append.signal);
     try {
       let { base, offset } = append;
       for (;;) {
         const written = await this.#writeParts(uploadId, { ...append, base, offset }, source);
         append.filling.clear();
         offset = written.sizeBytes;
-        if (written.isWhole || (await source.peek()).done === true) return offset;
+        if (written.isWhole || !(await source.hasMore())) return offset;
         this.#wholeObjects.delete(uploadId);
         // Parts as many as there may be are joined, and become few and large ones of the next multipart upload.
         base = await this.staging.baseAt(uploadId, offset, append.filling);
@@ -255,26 +253,24 @@ export class S3BlobStore implements BlobStore {
   }
 
   /**
-   * Takes from the source until it ends or fails, or its parts are as many as a multipart upload takes, or it stands still
-   * and others want the memory that it holds.
+   * Takes from the source until it ends or fails, or its parts are as many as a multipart upload takes, or it is slow and
+   * others want the memory that it holds.
    */
   async #writeParts(
     uploadId: UploadId,
     append: Append,
-    source: PatientReader<Uint8Array>,
+    source: ClientReader,
   ): Promise<{ readonly sizeBytes: number; readonly isWhole: boolean }> {
     const since = Date.now();
-    const writer = this.#writer(uploadId, append);
+    const writer = this.#writer(uploadId, append, since);
     let isWhole = false;
     let failure: { readonly error: unknown } | null = null;
     try {
       while (!isWhole && writer.partsBegun < this.#partsMax - 1) {
-        const isStill = !(await source.hasNextWithin(STILL_MILLISECONDS));
-        if (isStill && this.memory.isWanted && append.filling.heldBytes > 0) break;
-        if (isStill) continue;
         const next = await source.next();
-        if (next.done === true) isWhole = true;
-        else await writer.write(next.value);
+        if (next === null) isWhole = true;
+        else if (next !== 'slow') await writer.write(next);
+        else if (this.memory.isWanted && append.filling.heldBytes > 0) break;
       }
     } catch (error) {
       failure = { error };
@@ -287,7 +283,7 @@ export class S3BlobStore implements BlobStore {
     return { sizeBytes, isWhole };
   }
 
-  #writer(uploadId: UploadId, { base, offset, filling, dropped }: Append): PartWriter {
+  #writer(uploadId: UploadId, { base, offset, filling, dropped }: Append, since: number): PartWriter {
     const key = this.layout.blobKey(uploadId);
     return new PartWriter(
       {
@@ -299,7 +295,7 @@ export class S3BlobStore implements BlobStore {
         begin: async () => {
           await dropped;
           // What an earlier beginning of this upload left there is none of it.
-          if (offset === 0) await this.objects.delete(key);
+          if (offset === 0) await this.objects.deleteOlder(key, since);
           return await this.staging.begin(uploadId);
         },
       },

@@ -18,7 +18,7 @@ const SERVER_SIDE_SECONDS_MAX = 300;
 const PATIENCE_FACTOR = 3;
 
 export interface Call {
-  /** Bytes that go there with it. */
+  /** Bytes that go there with it, or are asked for. */
   readonly bodyBytes?: number;
   /** The service works on bytes that it has. */
   readonly serverSide?: boolean;

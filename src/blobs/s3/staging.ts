@@ -1,6 +1,5 @@
-import { buffer } from 'node:stream/consumers';
 import type { BlobStore, UploadId } from '../blob-store.ts';
-import { isAbsent, orNull, statusOf, unavailable } from './failures.ts';
+import { isAbsent, statusOf, unavailable } from './failures.ts';
 import type { Layout } from './layout.ts';
 import type { ObjectFacts, ObjectPart, Objects, Pieces } from './objects.ts';
 import type { Filling } from './upload-memory.ts';
@@ -26,12 +25,14 @@ const HEAD_BYTES_MAX = 4 * 1024 * 1024;
 export interface FoundState extends UploadState {
   /** Before the tail. */
   readonly headBytes: number;
+  /** Bytes of the tail that came with the head. */
+  readonly tailStart: Buffer;
   readonly etag: string;
 }
 
 /**
- * Bytes before the offset at which an upload goes on, in the form in which they go on. What stands behind the parts, and is
- * smaller than one, is in the upload's filling.
+ * Bytes before the offset at which an upload goes on, in the form in which they go on. What stands behind the parts, at most
+ * as much as one, is in the upload's filling.
  */
 export interface Base {
   readonly multipartId: string | null;
@@ -85,16 +86,17 @@ export class Staging {
   async readState(uploadId: UploadId): Promise<FoundState | null> {
     const key = this.#options.layout.stateKey(uploadId);
     for (let bytes = HEAD_BYTES; ; bytes *= 8) {
-      const found = await orNull(this.#options.objects.read(key, { start: 0, end: bytes - 1 }, buffer));
+      const found = await this.#options.objects.readStart(key, bytes);
       if (found === null) return null;
-      const { value: beginning, etag, sizeBytes } = found;
-      const headBytes = headBytesIn(beginning);
+      const { start, etag, sizeBytes } = found;
+      const headBytes = headBytesIn(start);
       if (headBytes === null && sizeBytes > bytes && bytes < HEAD_BYTES_MAX) continue;
-      const head = headBytes === null ? null : decodeHead(beginning.subarray(0, headBytes));
+      const head = headBytes === null ? null : decodeHead(start.subarray(0, headBytes));
       if (headBytes === null || head === null) {
         throw unavailable(`the object ${key} is not what this store wrote`, false);
       }
-      return { ...head, headBytes, tailBytes: sizeBytes - headBytes, etag };
+      const tailStart = bytes === HEAD_BYTES ? start.subarray(headBytes) : Buffer.alloc(0);
+      return { ...head, headBytes, tailBytes: sizeBytes - headBytes, tailStart, etag };
     }
   }
 
@@ -141,7 +143,7 @@ export class Staging {
     requireStaged(offset, stagedBytes(state));
     const cut = cutAt(state, offset);
     if (cut === null || cut.parts.length >= partsMax || cut.tailBytes > partBytes) {
-      await this.join(uploadId, state, filling);
+      await this.join(uploadId, state, { filling });
       return await this.#baseFromObject(uploadId, { offset, unused: null, filling });
     }
     const { multipartId } = state;
@@ -150,18 +152,21 @@ export class Staging {
       // Before those parts are written over: until then this state and its parts are one.
       await this.writeState(uploadId, { multipartId, parts }, NO_BYTES);
     }
-    const read = await orNull(this.#readTail(uploadId, { ...state, tailBytes }, filling));
-    if (read === null) throw new RangeError('the upload is not staged');
+    await filling.reserve(tailBytes);
+    await this.#readTail(uploadId, { ...state, tailBytes }, filling);
     return { multipartId, parts, replaces: null };
   }
 
-  /** Makes the object of the parts and the tail; what was staged is staged still, as the object at the key. */
-  async join(uploadId: UploadId, state: FoundState, filling: Filling): Promise<void> {
+  /**
+   * Makes the object of the parts and the tail; what was staged is staged still, as the object at the key. The filling is
+   * empty before and after it. The signal ends the waiting for memory.
+   */
+  async join(uploadId: UploadId, state: FoundState, { filling, signal }: Joining): Promise<void> {
     const { objects, layout } = this.#options;
     const key = layout.blobKey(uploadId);
     const { multipartId } = state;
     try {
-      const parts = [...state.parts, ...(await this.#tailParts(uploadId, state, filling))];
+      const parts = [...state.parts, ...(await this.#tailParts(uploadId, state, { filling, signal }))];
       await objects.completeMultipart(key, multipartId, parts);
     } catch (error) {
       // Also what an attempt is answered whose forerunner succeeded unheard.
@@ -175,7 +180,11 @@ export class Staging {
   }
 
   /** The tail as the last part, where there is one. */
-  async #tailParts(uploadId: UploadId, state: FoundState, filling: Filling): Promise<readonly Part[]> {
+  async #tailParts(
+    uploadId: UploadId,
+    state: FoundState,
+    { filling, signal }: Joining,
+  ): Promise<readonly Part[]> {
     const { objects, layout, partBytes } = this.#options;
     const { multipartId, parts, tailBytes, headBytes: start, etag } = state;
     if (tailBytes === 0) return [];
@@ -184,25 +193,26 @@ export class Staging {
       const range = { start, end: start + tailBytes - 1 };
       return [await objects.copyPart(place, { key: layout.stateKey(uploadId), etag, range })];
     }
+    await filling.reserve(tailBytes, { isEnough: true, signal });
     await this.#readTail(uploadId, state, filling);
     return [await objects.uploadPart(place, filling.body)];
   }
 
+  /** Into memory that is reserved before the bytes are asked for: no answer has to wait for it. */
   async #readTail(uploadId: UploadId, state: FoundState, filling: Filling): Promise<void> {
-    const { headBytes: start, tailBytes } = state;
-    if (tailBytes === 0) return;
-    const range = { start, end: start + tailBytes - 1 };
-    await this.#read({ key: this.#options.layout.stateKey(uploadId), etag: state.etag, range }, filling);
+    const { headBytes: start, tailBytes, tailStart, etag } = state;
+    if (tailBytes <= tailStart.byteLength) await filling.write(tailStart.subarray(0, tailBytes));
+    else {
+      const range = { start, end: start + tailBytes - 1 };
+      await this.#read({ key: this.#options.layout.stateKey(uploadId), etag, range }, filling);
+    }
   }
 
-  /** Into memory that is there before the bytes are asked for: no answer has to wait for it. */
-  async #read({ key, etag, range }: ObjectPart, filling: Filling): Promise<void> {
-    await filling.reserve(range.end - range.start + 1);
-    const found = await this.#options.objects.read(key, range, async (chunks) => {
+  async #read(part: ObjectPart, filling: Filling): Promise<void> {
+    await this.#options.objects.read(part, async (chunks) => {
       filling.rewind();
       for await (const chunk of chunks) await filling.write(chunk);
     });
-    if (found.etag !== etag) throw unavailable('another request went on with this upload', true);
   }
 
   async #requireJoined(uploadId: UploadId, sizeBytes: number, cause: unknown): Promise<void> {
@@ -227,8 +237,8 @@ export class Staging {
     if (object === null || offset === 0) return base;
     if (offset > partBytes) return await this.#baseByCopy(uploadId, { offset, object, unused });
     const { etag } = object;
-    const read = await orNull(this.#read({ key, etag, range: { start: 0, end: offset - 1 } }, filling));
-    if (read === null) throw new RangeError('the upload is not staged');
+    await filling.reserve(offset);
+    await this.#read({ key, etag, range: { start: 0, end: offset - 1 } }, filling);
     if (offset === object.sizeBytes) return base;
     // What is dropped is dropped at once: should what comes now not arrive, it must not be taken for it.
     const replaces = await objects.putBlob(key, filling.body, { over: etag, since: Date.now() });
@@ -240,10 +250,11 @@ export class Staging {
     uploadId: UploadId,
     from: { readonly offset: number; readonly object: ObjectFacts; readonly unused: string | null },
   ): Promise<Base> {
-    const { objects, layout, copyBytesMax } = this.#options;
+    const { objects, layout, copyBytesMax, partsMax } = this.#options;
     const key = layout.blobKey(uploadId);
     const multipartId = from.unused ?? (await this.begin(uploadId));
     const count = Math.ceil(from.offset / copyBytesMax);
+    if (count >= partsMax) throw new RangeError('an upload has no parts that are so large');
     const parts: Part[] = [];
     for (let index = 0; index < count; index++) {
       const start = Math.floor((from.offset * index) / count);
@@ -256,6 +267,11 @@ export class Staging {
     if (from.offset < from.object.sizeBytes) await objects.delete(key);
     return { ...NOTHING, multipartId, parts };
   }
+}
+
+interface Joining {
+  readonly filling: Filling;
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface JoinedBase {

@@ -15,18 +15,20 @@ export class UploadMemory {
   readonly #partBytes: number;
   readonly #fillings = new Set<Filling>();
   readonly #spare: Buffer[] = [];
-  #waiting: { readonly filling: Filling; readonly resolve: (block: Buffer) => void }[] = [];
+  readonly #waiting = new Set<Waiting>();
   #freeBytes: number;
   #peakBytes = 0;
 
-  /** `bytesMax` must hold one part at least. */
-  constructor(options: { readonly bytesMax: number; readonly partBytes: number }) {
-    if (options.bytesMax < options.partBytes + BLOCK_BYTES) {
+  /** `bytesMax` must hold one part at least, and a part be of whole blocks. */
+  constructor({ bytesMax, partBytes }: { readonly bytesMax: number; readonly partBytes: number }) {
+    if (partBytes % BLOCK_BYTES !== 0)
+      throw new RangeError(`a part is not of blocks of ${BLOCK_BYTES} bytes`);
+    if (bytesMax < partBytes + BLOCK_BYTES) {
       throw new RangeError('the memory of uploads does not hold one part');
     }
-    this.bytesMax = options.bytesMax;
-    this.#partBytes = options.partBytes;
-    this.#freeBytes = options.bytesMax;
+    this.bytesMax = bytesMax;
+    this.#partBytes = partBytes;
+    this.#freeBytes = bytesMax;
   }
 
   get heldBytes(): number {
@@ -40,63 +42,89 @@ export class UploadMemory {
 
   /** Somebody waits for some of it. */
   get isWanted(): boolean {
-    return this.#waiting.length > 0;
+    return this.#waiting.size > 0;
   }
 
   filling(): Filling {
     return new Filling({
-      take: (filling) => this.#take(filling),
+      take: (want, signal) => this.#take(want, signal),
       giveBack: (blocks) => this.#giveBack(blocks),
-      forget: (filling) => this.#forget(filling),
+      forget: (filling) => void this.#fillings.delete(filling),
     });
   }
 
-  #take(filling: Filling): Promise<Buffer> {
-    if (this.#mayTake(filling)) return Promise.resolve(this.#give(filling));
-    return new Promise((resolve) => this.#waiting.push({ filling, resolve }));
-  }
-
-  #mayTake(filling: Filling): boolean {
-    let toGo = this.#partBytes - filling.heldBytes - BLOCK_BYTES;
-    for (const other of this.#fillings) {
-      if (other !== filling) toGo = Math.min(toGo, this.#partBytes - other.heldBytes);
+  async #take(want: Want, signal: AbortSignal | undefined): Promise<readonly Buffer[]> {
+    signal?.throwIfAborted();
+    const blocks = this.#blocksFor(want, this.#leastToGo());
+    if (blocks > 0) return this.#give(want.filling, blocks);
+    const { promise, resolve, reject } = Promise.withResolvers<readonly Buffer[]>();
+    const waiting = { want, resolve };
+    const onAbort = (): void => {
+      this.#waiting.delete(waiting);
+      reject(signal?.reason);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#waiting.add(waiting);
+    try {
+      return await promise;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
     }
-    return this.#freeBytes - BLOCK_BYTES >= Math.max(0, toGo);
   }
 
-  #give(filling: Filling): Buffer {
+  /** Bytes until the part that is nearest to its end is full. */
+  #leastToGo(): number {
+    let least = this.#partBytes;
+    for (const { heldBytes } of this.#fillings) least = Math.min(least, this.#partBytes - heldBytes);
+    return least;
+  }
+
+  /** How many it may have now. */
+  #blocksFor({ filling, enoughBytes }: Want, leastToGo: number): number {
+    // Whoever needs no more than that gives it back without anybody's help.
+    if (enoughBytes !== null && this.#freeBytes >= enoughBytes) return enoughBytes / BLOCK_BYTES;
+    const toGo = Math.min(leastToGo, this.#partBytes - filling.heldBytes - BLOCK_BYTES);
+    return this.#freeBytes - BLOCK_BYTES >= Math.max(0, toGo) ? 1 : 0;
+  }
+
+  #give(filling: Filling, count: number): readonly Buffer[] {
+    const bytes = count * BLOCK_BYTES;
     this.#fillings.add(filling);
-    this.#freeBytes -= BLOCK_BYTES;
+    this.#freeBytes -= bytes;
     this.#peakBytes = Math.max(this.#peakBytes, this.heldBytes);
-    filling.heldBytes += BLOCK_BYTES;
-    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    filling.heldBytes += bytes;
+    return Array.from({ length: count }, () => this.#spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES));
   }
 
+  /** To those who wait, in the order of asking; but whoever can finish goes past those who cannot begin. */
   #giveBack(blocks: readonly Buffer[]): void {
     this.#freeBytes += blocks.length * BLOCK_BYTES;
     this.#spare.push(...blocks);
-    this.#serve();
-  }
-
-  #forget(filling: Filling): void {
-    this.#fillings.delete(filling);
-    this.#waiting = this.#waiting.filter((waiting) => waiting.filling !== filling);
-    this.#serve();
-  }
-
-  /** In the order of asking, but whoever can finish goes past those who cannot begin. */
-  #serve(): void {
-    const still = [];
+    let leastToGo = this.#leastToGo();
     for (const waiting of this.#waiting) {
-      if (this.#mayTake(waiting.filling)) waiting.resolve(this.#give(waiting.filling));
-      else still.push(waiting);
+      const { want, resolve } = waiting;
+      const count = this.#blocksFor(want, leastToGo);
+      if (count === 0) continue;
+      this.#waiting.delete(waiting);
+      resolve(this.#give(want.filling, count));
+      leastToGo = Math.min(leastToGo, this.#partBytes - want.filling.heldBytes);
     }
-    this.#waiting = still;
   }
 }
 
+interface Want {
+  readonly filling: Filling;
+  /** Bytes with which the work ends by itself, in whole blocks; null: it wants a block, and perhaps a whole part. */
+  readonly enoughBytes: number | null;
+}
+
+interface Waiting {
+  readonly want: Want;
+  readonly resolve: (blocks: readonly Buffer[]) => void;
+}
+
 interface Source {
-  readonly take: (filling: Filling) => Promise<Buffer>;
+  readonly take: (want: Want, signal: AbortSignal | undefined) => Promise<readonly Buffer[]>;
   readonly giveBack: (blocks: readonly Buffer[]) => void;
   readonly forget: (filling: Filling) => void;
 }
@@ -125,9 +153,19 @@ export class Filling {
     return { pieces, sizeBytes: this.#sizeBytes };
   }
 
-  /** Resolves when so many bytes in all, at most a part, are written without waiting. */
-  async reserve(bytes: number): Promise<void> {
-    while (this.heldBytes < bytes) this.#blocks.push(await this.#source.take(this));
+  /**
+   * Resolves when so many bytes in all, at most a part, are written without waiting. `isEnough`: nobody's bytes but those
+   * that are there already will be waited for until they are given back.
+   */
+  async reserve(
+    bytes: number,
+    options: { readonly isEnough?: boolean; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    while (this.heldBytes < bytes) {
+      const rest = Math.ceil((bytes - this.heldBytes) / BLOCK_BYTES) * BLOCK_BYTES;
+      const want = { filling: this, enoughBytes: options.isEnough === true ? rest : null };
+      this.#blocks.push(...(await this.#source.take(want, options.signal)));
+    }
   }
 
   /** Copies the chunk; resolves when its source may fill it again. */
@@ -159,7 +197,8 @@ export class Filling {
     return { body, giveBack: () => this.#source.giveBack(blocks) };
   }
 
+  /** What it holds is given back, and it is empty. */
   clear(): void {
-    this.handOver().giveBack();
+    if (this.heldBytes > 0) this.handOver().giveBack();
   }
 }
