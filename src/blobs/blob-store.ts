@@ -95,12 +95,16 @@ export interface BlobStore {
    *
    * When `chunks` throws or the signal aborts, `append` rejects with that error after what was received before has been
    * written as far as possible: ask `staged()` where the upload stands. Bytes are not yet durable.
+   *
+   * `lost` aborts when another request may be the writer. From then on nothing is written, and `append` rejects: what it
+   * began to write could be a blob by now.
    */
   append(
     uploadId: UploadId,
     offset: number,
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
+    lost?: AbortSignal,
   ): Promise<number>;
 
   /** How many bytes are staged; `null` when the upload is unknown to the store. */

@@ -15,6 +15,7 @@ import {
   stageBytes,
   stagedBytes,
 } from './contract-bytes.ts';
+import { losing } from './contract-lost.ts';
 import { assertOpenFiles, openFiles } from './open-files.ts';
 import { newUploadId } from './upload-id.ts';
 
@@ -67,6 +68,7 @@ export function runBlobStoreContract(options: BlobStoreContractOptions): void {
   describe(`blob store contract: ${options.name}`, () => {
     staging(test, large);
     broken(test);
+    losing(test);
     committing(test, large);
     reading(test, large);
     listing(test, large);
@@ -74,7 +76,7 @@ export function runBlobStoreContract(options: BlobStoreContractOptions): void {
   });
 }
 
-type Test = (name: string, body: (world: World) => Promise<void>) => void;
+export type Test = (name: string, body: (world: World) => Promise<void>) => void;
 
 function staging(test: Test, large: Buffer): void {
   test('staged and readStaged, an unknown upload, are null', async ({ store, signal }) => {

@@ -38,8 +38,8 @@ export function measured(store: BlobStore, metrics: Pick<Metrics, 'storeOperatio
   const { presign, space } = store;
   return {
     driver: store.driver,
-    append: (uploadId, offset, chunks, signal) =>
-      time('append', () => store.append(uploadId, offset, chunks, signal)),
+    append: (uploadId, offset, chunks, signal, lost) =>
+      time('append', () => store.append(uploadId, offset, chunks, signal, lost)),
     staged: (uploadId) => time('staged', () => store.staged(uploadId)),
     readStaged: async (uploadId, signal) =>
       timeBody(await time('read_staged', () => store.readStaged(uploadId, signal))),

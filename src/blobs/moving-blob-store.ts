@@ -39,8 +39,9 @@ export class MovingBlobStore implements BlobStore {
     offset: number,
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
+    lost?: AbortSignal,
   ): Promise<number> {
-    return this.#target.append(uploadId, offset, chunks, signal);
+    return this.#target.append(uploadId, offset, chunks, signal, lost);
   }
 
   /** An upload that was staged in the source has to be sent again: it is as if it had not begun. */

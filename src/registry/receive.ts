@@ -50,15 +50,20 @@ export interface Receipt {
  */
 export async function receive(
   deps: ReceiveDeps,
-  request: { readonly upload: Upload; readonly incoming: Incoming },
+  request: {
+    readonly upload: Upload;
+    readonly incoming: Incoming;
+    /** Aborts when another request may write to the upload. */
+    readonly lost: AbortSignal;
+  },
 ): Promise<Receipt> {
-  const { upload, incoming } = request;
+  const { upload, incoming, lost } = request;
   const { offset, running } = await resume(deps, request);
   try {
     checkChunk(deps, { offset, incoming });
     if (incoming.empty) {
       // An upload of nothing has to exist before it can become the empty blob.
-      if (offset === 0) await deps.blobs.append(upload.id, 0, nothing(), incoming.signal);
+      if (offset === 0) await deps.blobs.append(upload.id, 0, nothing(), incoming.signal, lost);
       return { offsetBytes: offset, running, verified: null, error: null };
     }
     await deps.space.require(incoming.lengthBytes ?? 0);
@@ -72,7 +77,7 @@ export async function receive(
     else incoming.signal.addEventListener('abort', stop, { once: true });
     const chunks = metered(deps, { chunks: incoming.chunks, offset, running });
     // The body ends by itself when the signal aborts, and only it can give what it holds before that.
-    const size = await deps.blobs.append(upload.id, offset, chunks, neverAborted);
+    const size = await deps.blobs.append(upload.id, offset, chunks, neverAborted, lost);
     return finishChunk(incoming, { offset, size, running });
   } catch (error) {
     return { ...(await standing(deps, { id: upload.id, offset, running })), error: toError(error) };

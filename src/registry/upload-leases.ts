@@ -21,6 +21,8 @@ export interface UploadLease {
   readonly token: string;
   /** Aborts when another request takes over, or when the lease is lost. */
   readonly signal: AbortSignal;
+  /** Aborts when the lease is lost: another request may hold it. */
+  readonly lost: AbortSignal;
 }
 
 interface Holder {
@@ -59,12 +61,14 @@ export class UploadLeases {
     const token = randomBytes(16).toString('hex');
     const { upload, asked } = await this.#acquire(id, token, signal);
     const controller = new AbortController();
+    const loss = new AbortController();
+    loss.signal.addEventListener('abort', () => controller.abort(loss.signal.reason), { once: true });
     const { promise: done, resolve } = Promise.withResolvers<void>();
-    const renewal = new Renewal({ ask: () => this.#renew(id, token), controller, asked });
+    const renewal = new Renewal({ ask: () => this.#renew(id, token), controller, loss, asked });
     const holder: Holder = { controller, done, renewal };
     this.#holders.set(id, holder);
     try {
-      return await work({ upload, token, signal: controller.signal });
+      return await work({ upload, token, signal: controller.signal, lost: loss.signal });
     } finally {
       renewal.stop();
       if (this.#holders.get(id) === holder) this.#holders.delete(id);
@@ -130,7 +134,10 @@ export class UploadLeases {
 
 interface RenewalOptions {
   readonly ask: () => Promise<'held' | 'wanted' | 'lost'>;
+  /** Of the work. */
   readonly controller: AbortController;
+  /** Of the lease. */
+  readonly loss: AbortController;
   /** When the lease was asked for, by `performance.now()`. */
   readonly asked: number;
 }
@@ -155,7 +162,7 @@ class Renewal {
   }
 
   ask(): void {
-    if (performance.now() > this.#sureUntil) this.#options.controller.abort(takenOver());
+    if (performance.now() > this.#sureUntil) this.#options.loss.abort(takenOver());
     else if (!this.#isAsking) void this.#renew();
   }
 
@@ -164,11 +171,12 @@ class Renewal {
     const asked = performance.now();
     try {
       const answer = await this.#options.ask();
-      if (answer === 'held') this.#sureUntil = asked + leaseMillis - marginMillis;
-      else this.#options.controller.abort(takenOver());
+      if (answer === 'lost') this.#options.loss.abort(takenOver());
+      else this.#sureUntil = asked + leaseMillis - marginMillis;
+      if (answer === 'wanted') this.#options.controller.abort(takenOver());
     } catch (error) {
       // The ledger may be back at the next tick; until the lease ends nobody else can have it.
-      if (performance.now() + renewEveryMillis > this.#sureUntil) this.#options.controller.abort(error);
+      if (performance.now() + renewEveryMillis > this.#sureUntil) this.#options.loss.abort(error);
     } finally {
       this.#isAsking = false;
     }

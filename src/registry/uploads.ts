@@ -224,7 +224,11 @@ async function findOwn(deps: UploadDeps, key: UploadKey): Promise<Upload> {
 /** Receives; on failure what arrived is noted in the row. */
 async function receiveOrGiveUp(deps: UploadDeps, lease: UploadLease, incoming: Incoming): Promise<Receipt> {
   const signal = AbortSignal.any([incoming.signal, lease.signal]);
-  const receipt = await receive(deps, { upload: lease.upload, incoming: { ...incoming, signal } });
+  const receipt = await receive(deps, {
+    upload: lease.upload,
+    incoming: { ...incoming, signal },
+    lost: lease.lost,
+  });
   if (receipt.error === null) return receipt;
   await giveUp(deps, lease, receipt);
   throw receipt.error;

@@ -1,6 +1,7 @@
 import { constants, type Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { Digest } from '../../oci/digest.ts';
+import { either } from '../../std/either.ts';
 import type {
   BlobBody,
   BlobLocation,
@@ -81,6 +82,7 @@ class FsBlobStore implements BlobStore {
     offset: number,
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
+    lost?: AbortSignal,
   ): Promise<number> {
     return await translating('write to an upload', async () => {
       await this.#removeLost(uploadId);
@@ -95,7 +97,7 @@ class FsBlobStore implements BlobStore {
         if (offset > stats.size)
           throw new RangeError(`offset ${offset} is beyond the ${stats.size} bytes staged`);
         if (offset < stats.size) await handle.truncate(offset);
-        return await writeChunks(handle, offset, chunks, signal);
+        return await writeChunks(handle, offset, chunks, either(signal, lost));
       } catch (error) {
         if (!(error instanceof SyncFailed)) throw error;
         await this.#lose(uploadId);

@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
+import { either } from '../../std/either.ts';
 import {
   type BlobBody,
   type BlobLocation,
@@ -71,18 +72,20 @@ class GhostbayBlobStore implements BlobStore {
     offset: number,
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
+    lost?: AbortSignal,
   ): Promise<number> {
+    const ours = either(signal, lost);
     const slots = await Slots.read(this.#bucket, uploadId);
     const stagedBytes = slots.head === null ? 0 : sizeOf(slots.head);
     if (offset > stagedBytes) {
       throw new RangeError(`offset ${offset} is beyond the ${stagedBytes} bytes staged`);
     }
-    const writer = await SegmentWriter.open(this.#deps, slots, { offset, signal });
-    const source = new ClientReader(chunks, signal);
+    const writer = await SegmentWriter.open(this.#deps, slots, { offset, signal: ours, lost });
+    const source = new ClientReader(chunks, ours);
     try {
       for (let next = await source.next(); next !== null; next = await source.next()) {
         if (next === 'slow') await writer.giveWay();
-        else await writer.take(next, signal);
+        else await writer.take(next, ours);
       }
       return await writer.finish();
     } catch (error) {

@@ -34,6 +34,7 @@ export interface WriterDeps {
 export class SegmentWriter {
   readonly #deps: WriterDeps;
   readonly #slots: Slots;
+  readonly #lost: AbortSignal | undefined;
   /** What the slots tell of the upload so far. */
   #told: Omit<Head, 'sequence'>;
   readonly #garbage: string[] = [];
@@ -44,8 +45,9 @@ export class SegmentWriter {
   #sending: Promise<void> | null = null;
   #isBroken = false;
 
-  private constructor(deps: WriterDeps, slots: Slots) {
+  private constructor(deps: WriterDeps, slots: Slots, lost: AbortSignal | undefined) {
     this.#deps = deps;
+    this.#lost = lost;
     this.#slots = slots;
     this.#told = slots.head ?? newHead();
     this.#next = Math.max(this.#told.next, this.#told.reserved);
@@ -55,9 +57,9 @@ export class SegmentWriter {
   static async open(
     deps: WriterDeps,
     slots: Slots,
-    at: { readonly offset: number; readonly signal: AbortSignal },
+    at: { readonly offset: number; readonly signal: AbortSignal; readonly lost?: AbortSignal | undefined },
   ): Promise<SegmentWriter> {
-    const writer = new SegmentWriter(deps, slots);
+    const writer = new SegmentWriter(deps, slots, at.lost);
     try {
       await removeSegments(deps.bucket, slots.uploadId, garbageOf(writer.#told));
       writer.#told = { ...writer.#told, garbage: [], next: writer.#next, reserved: writer.#next };
@@ -98,6 +100,7 @@ export class SegmentWriter {
       reserved: this.#next,
       modifiedAt: Date.now(),
     };
+    this.#lost?.throwIfAborted();
     await this.#slots.write(head);
     return sizeOf(head);
   }
@@ -171,6 +174,7 @@ export class SegmentWriter {
   async #send(): Promise<void> {
     await this.#sent();
     if (this.#gatheredBytes === 0) return;
+    this.#lost?.throwIfAborted();
     if (this.#segments.length >= SEGMENTS_MAX) {
       throw unavailable(`an upload has ${SEGMENTS_MAX} segments: set a larger ghostbay.segment_size`);
     }

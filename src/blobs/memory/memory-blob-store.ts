@@ -1,4 +1,5 @@
 import type { Digest } from '../../oci/digest.ts';
+import { either } from '../../std/either.ts';
 import { Unavailable } from '../../std/unavailable.ts';
 import { untilAborted } from '../../std/until-aborted.ts';
 import type {
@@ -51,6 +52,7 @@ class MemoryBlobStore implements BlobStore {
     offset: number,
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
+    lost?: AbortSignal,
   ): Promise<number> {
     const staged = this.#uploads.get(uploadId) ?? held([]);
     if (offset > staged.sizeBytes) {
@@ -59,7 +61,7 @@ class MemoryBlobStore implements BlobStore {
     const pieces = offset === 0 ? [] : [...cut(staged.pieces, { start: 0, end: offset - 1 })];
     let sizeBytes = offset;
     this.#put(this.#uploads, uploadId, held(pieces));
-    for await (const chunk of untilAborted(chunks, signal)) {
+    for await (const chunk of untilAborted(chunks, either(signal, lost))) {
       if (chunk.byteLength === 0) continue;
       if (chunk.byteLength > this.#bytesMax - this.#bytesHeld) throw full();
       // A discard that overtakes the append wins.

@@ -161,7 +161,11 @@ export class Objects {
   async putBlob(
     key: string,
     body: Pieces,
-    place: { readonly over: string | null; readonly since: number },
+    place: {
+      readonly over: string | null;
+      readonly since: number;
+      readonly signal?: AbortSignal | undefined;
+    },
   ): Promise<string> {
     const input = { ...this.#kind(), ContentType: 'application/octet-stream' };
     let { over } = place;
@@ -169,7 +173,7 @@ export class Objects {
       if (!this.#conditionsWork) break;
       try {
         const condition = over === null ? { IfNoneMatch: '*' } : { IfMatch: over };
-        return await this.#put(key, body, { ...input, ...condition });
+        return await this.#put(key, body, { ...input, ...condition }, place.signal);
       } catch (error) {
         if (isNotImplemented(error)) this.#conditionsWork = false;
         else if ((!isConflict(error) && !isAbsent(error)) || attempt >= CONFLICTS_MAX) throw error;
@@ -182,7 +186,7 @@ export class Objects {
         }
       }
     }
-    return await this.#put(key, body, input);
+    return await this.#put(key, body, input, place.signal);
   }
 
   async putState(
@@ -190,7 +194,7 @@ export class Objects {
     state: {
       readonly body: Pieces;
       readonly metadata: Readonly<Record<string, string>>;
-      readonly signal?: AbortSignal;
+      readonly signal?: AbortSignal | undefined;
     },
   ): Promise<void> {
     const { body, metadata, signal } = state;

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { S3Config, S3Credentials } from '../../config/config.ts';
 import type { Digest } from '../../oci/digest.ts';
+import { either } from '../../std/either.ts';
 import type {
   BlobBody,
   BlobLocation,
@@ -84,11 +85,12 @@ export class S3BlobStore implements BlobStore {
     offset: number,
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
+    lost?: AbortSignal,
   ): Promise<number> {
     this.#wholeObjects.delete(uploadId);
     const source = new WatchedSource(chunks);
-    const filling = this.memory.filling();
-    const append = { offset, filling, chunks: source, signal };
+    const filling = this.memory.filling(lost);
+    const append = { offset, filling, chunks: source, signal, lost };
     try {
       return await translating('write to an upload', async () => {
         if (offset > 0) {
@@ -103,6 +105,7 @@ export class S3BlobStore implements BlobStore {
     } catch (error) {
       // What the source throws is told as it is: it is no failure of the service, whatever it looks like.
       signal.throwIfAborted();
+      lost?.throwIfAborted();
       throw source.failure === null ? error : source.failure.error;
     } finally {
       filling.clear();
@@ -117,7 +120,7 @@ export class S3BlobStore implements BlobStore {
     return await translating('read an upload', async () => {
       const state = await this.staging.readState(uploadId);
       const isJoined = state === null || stagedBytes(state) === 0;
-      if (!isJoined) await this.staging.join(uploadId, state, { filling: this.memory.filling(), signal });
+      if (!isJoined) await this.staging.join(uploadId, state, this.memory.filling(signal));
       return await this.#body(uploadId, null, signal);
     });
   }
@@ -134,7 +137,7 @@ export class S3BlobStore implements BlobStore {
         const cut = cutAt(state, sizeBytes);
         const kept = cut === null || sizeBytes === 0 ? state : { ...state, ...cut };
         try {
-          await this.staging.join(uploadId, kept, { filling: this.memory.filling() });
+          await this.staging.join(uploadId, kept, this.memory.filling());
         } catch (error) {
           if (isAbsent(error)) return null;
           throw error;
@@ -152,7 +155,7 @@ export class S3BlobStore implements BlobStore {
     const { signal } = new AbortController();
     await this.append(uploadId, sizeBytes, nothing(), signal);
     const state = await this.staging.readState(uploadId);
-    if (state !== null) await this.staging.join(uploadId, state, { filling: this.memory.filling() });
+    if (state !== null) await this.staging.join(uploadId, state, this.memory.filling());
     return await this.#stat(uploadId);
   }
 
@@ -235,7 +238,7 @@ export class S3BlobStore implements BlobStore {
   }
 
   async #write(uploadId: UploadId, append: Append): Promise<number> {
-    const source = new ClientReader(append.chunks, append.signal);
+    const source = new ClientReader(append.chunks, either(append.signal, append.lost));
     try {
       let { base, offset } = append;
       for (;;) {
@@ -277,13 +280,13 @@ export class S3BlobStore implements BlobStore {
     }
     const written = await writer.settle();
     await append.dropped;
-    const sizeBytes = await this.#note(uploadId, { base: append.base, since }, written);
+    const sizeBytes = await this.#note(uploadId, { ...append, since }, written);
     if (failure !== null) throw failure.error;
     if (written.error !== null) throw written.error;
     return { sizeBytes, isWhole };
   }
 
-  #writer(uploadId: UploadId, { base, offset, filling, dropped }: Append, since: number): PartWriter {
+  #writer(uploadId: UploadId, { base, offset, filling, dropped, lost }: Append, since: number): PartWriter {
     const key = this.layout.blobKey(uploadId);
     return new PartWriter(
       {
@@ -294,6 +297,7 @@ export class S3BlobStore implements BlobStore {
         concurrency: this.#config.uploadConcurrency,
         begin: async () => {
           await dropped;
+          lost?.throwIfAborted();
           // What an earlier beginning of this upload left there is none of it.
           if (offset === 0) await this.objects.deleteOlder(key, since);
           return await this.staging.begin(uploadId);
@@ -306,18 +310,23 @@ export class S3BlobStore implements BlobStore {
   /** Makes what was written what is staged; resolves with its size. */
   async #note(
     uploadId: UploadId,
-    { base, since }: { readonly base: Base; readonly since: number },
+    { base, since, lost }: Pick<Append, 'base' | 'lost'> & { readonly since: number },
     { multipartId, parts, tail, error }: WrittenParts,
   ): Promise<number> {
+    lost?.throwIfAborted();
     if (isAbsent(error)) {
       await this.staging.forget(uploadId);
       return 0;
     }
     if (multipartId !== null && (parts.length > 0 || error !== null)) {
-      await this.staging.writeState(uploadId, { multipartId, parts }, tail);
+      await this.staging.writeState(uploadId, { multipartId, parts }, tail, lost);
       return partsBytes(parts) + tail.sizeBytes;
     }
-    await this.objects.putBlob(this.layout.blobKey(uploadId), tail, { over: base.replaces, since });
+    await this.objects.putBlob(this.layout.blobKey(uploadId), tail, {
+      over: base.replaces,
+      since,
+      signal: lost,
+    });
     // An unused multipart upload would still have to be dropped.
     if (multipartId === null) this.#wholeObjects.set(uploadId, tail.sizeBytes);
     return tail.sizeBytes;
@@ -348,6 +357,7 @@ interface Append {
   readonly filling: Filling;
   readonly chunks: AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
+  readonly lost: AbortSignal | undefined;
   /** What an earlier beginning staged in parts is gone when it resolves. */
   readonly dropped?: Promise<unknown>;
 }

@@ -100,13 +100,19 @@ export class Staging {
     }
   }
 
-  async writeState(uploadId: UploadId, state: Omit<UploadState, 'tailBytes'>, tail: Pieces): Promise<void> {
+  async writeState(
+    uploadId: UploadId,
+    state: Omit<UploadState, 'tailBytes'>,
+    tail: Pieces,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const { objects, layout } = this.#options;
     const head = encodeHead(state);
     const size = stagedBytes({ ...state, tailBytes: tail.sizeBytes });
     await objects.putState(layout.stateKey(uploadId), {
       body: { pieces: [head, ...tail.pieces], sizeBytes: head.byteLength + tail.sizeBytes },
       metadata: { [SIZE_METADATA]: size === 0 ? 'none' : String(size) },
+      signal,
     });
   }
 
@@ -143,7 +149,7 @@ export class Staging {
     requireStaged(offset, stagedBytes(state));
     const cut = cutAt(state, offset);
     if (cut === null || cut.parts.length >= partsMax || cut.tailBytes > partBytes) {
-      await this.join(uploadId, state, { filling });
+      await this.join(uploadId, state, filling);
       return await this.#baseFromObject(uploadId, { offset, unused: null, filling });
     }
     const { multipartId } = state;
@@ -159,14 +165,14 @@ export class Staging {
 
   /**
    * Makes the object of the parts and the tail; what was staged is staged still, as the object at the key. The filling is
-   * empty before and after it. The signal ends the waiting for memory.
+   * empty before and after it.
    */
-  async join(uploadId: UploadId, state: FoundState, { filling, signal }: Joining): Promise<void> {
+  async join(uploadId: UploadId, state: FoundState, filling: Filling): Promise<void> {
     const { objects, layout } = this.#options;
     const key = layout.blobKey(uploadId);
     const { multipartId } = state;
     try {
-      const parts = [...state.parts, ...(await this.#tailParts(uploadId, state, { filling, signal }))];
+      const parts = [...state.parts, ...(await this.#tailParts(uploadId, state, filling))];
       await objects.completeMultipart(key, multipartId, parts);
     } catch (error) {
       // Also what an attempt is answered whose forerunner succeeded unheard.
@@ -180,11 +186,7 @@ export class Staging {
   }
 
   /** The tail as the last part, where there is one. */
-  async #tailParts(
-    uploadId: UploadId,
-    state: FoundState,
-    { filling, signal }: Joining,
-  ): Promise<readonly Part[]> {
+  async #tailParts(uploadId: UploadId, state: FoundState, filling: Filling): Promise<readonly Part[]> {
     const { objects, layout, partBytes } = this.#options;
     const { multipartId, parts, tailBytes, headBytes: start, etag } = state;
     if (tailBytes === 0) return [];
@@ -193,7 +195,7 @@ export class Staging {
       const range = { start, end: start + tailBytes - 1 };
       return [await objects.copyPart(place, { key: layout.stateKey(uploadId), etag, range })];
     }
-    await filling.reserve(tailBytes, { isEnough: true, signal });
+    await filling.reserve(tailBytes, { isEnough: true });
     await this.#readTail(uploadId, state, filling);
     return [await objects.uploadPart(place, filling.body)];
   }
@@ -267,11 +269,6 @@ export class Staging {
     if (from.offset < from.object.sizeBytes) await objects.delete(key);
     return { ...NOTHING, multipartId, parts };
   }
-}
-
-interface Joining {
-  readonly filling: Filling;
-  readonly signal?: AbortSignal | undefined;
 }
 
 interface JoinedBase {

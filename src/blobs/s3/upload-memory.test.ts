@@ -35,8 +35,8 @@ describe('UploadMemory', () => {
     const memory = new UploadMemory(options);
     const fillings = await crowded(memory);
     const abort = new AbortController();
-    const gone = memory.filling();
-    const reserved = gone.reserve(1, { signal: abort.signal });
+    const gone = memory.filling(abort.signal);
+    const reserved = gone.reserve(1);
     assert.ok(memory.isWanted);
     abort.abort(new Error('the client is gone'));
     await assert.rejects(reserved, /the client is gone/);

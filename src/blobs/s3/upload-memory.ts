@@ -45,9 +45,10 @@ export class UploadMemory {
     return this.#waiting.size > 0;
   }
 
-  filling(): Filling {
+  /** The signal ends its waiting. */
+  filling(signal?: AbortSignal): Filling {
     return new Filling({
-      take: (want, signal) => this.#take(want, signal),
+      take: (want) => this.#take(want, signal),
       giveBack: (blocks) => this.#giveBack(blocks),
       forget: (filling) => void this.#fillings.delete(filling),
     });
@@ -124,7 +125,7 @@ interface Waiting {
 }
 
 interface Source {
-  readonly take: (want: Want, signal: AbortSignal | undefined) => Promise<readonly Buffer[]>;
+  readonly take: (want: Want) => Promise<readonly Buffer[]>;
   readonly giveBack: (blocks: readonly Buffer[]) => void;
   readonly forget: (filling: Filling) => void;
 }
@@ -157,14 +158,11 @@ export class Filling {
    * Resolves when so many bytes in all, at most a part, are written without waiting. `isEnough`: nobody's bytes but those
    * that are there already will be waited for until they are given back.
    */
-  async reserve(
-    bytes: number,
-    options: { readonly isEnough?: boolean; readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<void> {
+  async reserve(bytes: number, options: { readonly isEnough?: boolean } = {}): Promise<void> {
     while (this.heldBytes < bytes) {
       const rest = Math.ceil((bytes - this.heldBytes) / BLOCK_BYTES) * BLOCK_BYTES;
       const want = { filling: this, enoughBytes: options.isEnough === true ? rest : null };
-      this.#blocks.push(...(await this.#source.take(want, options.signal)));
+      this.#blocks.push(...(await this.#source.take(want)));
     }
   }
 

@@ -134,6 +134,30 @@ describe('uploads on S3 that are read back', () => {
       }
     }));
 
+  it('append, held up for memory while its lease is lost and another request commits, leaves the blob alone', () =>
+    withBucket(async (bucket) => {
+      const bytes = Buffer.from('acknowledged');
+      const id = bucket.newUpload();
+      await append(bucket.open(), id, 0, bytes);
+      const store = bucket.open({ uploadMemoryBytesMax: 2 * PART_BYTES });
+      const filling = store.memory.filling();
+      await filling.reserve(PART_BYTES, { isEnough: true });
+      const more = store.memory.filling();
+      await more.reserve(PART_BYTES, { isEnough: true });
+      const lost = new AbortController();
+      const late = store.append(id, bytes.byteLength, chunksOf(['late']), signal, lost.signal);
+      const outcome = assert.rejects(late, /taken over/);
+      while (!store.memory.isWanted) await sleep(10);
+      lost.abort(new Error('another request has taken over'));
+      const other = bucket.open();
+      const blob = await other.commit(id, digestOf('sha256', bytes), bytes.byteLength);
+      await outcome;
+      filling.clear();
+      more.clear();
+      assert.ok(blob !== null && (await blobBytes(other, blob.location, signal)).equals(bytes));
+      assert.equal(store.memory.heldBytes, 0);
+    }));
+
   it('append at 0, held up while another request begins anew and commits, leaves the blob alone', () =>
     withBucket(async (bucket) => {
       const store = bucket.open({ uploadMemoryBytesMax: 2 * PART_BYTES });

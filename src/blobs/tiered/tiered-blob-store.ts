@@ -115,12 +115,13 @@ export class TieredBlobStore implements BlobStore {
     offset: number,
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
+    lost?: AbortSignal,
   ): Promise<number> {
-    if (this.#isWriteBack) return await this.#hot.backlog.append(uploadId, offset, chunks, signal);
-    if (!(await this.#hasRoom(0))) return await this.#cold.append(uploadId, offset, chunks, signal);
+    if (this.#isWriteBack) return await this.#hot.backlog.append(uploadId, offset, chunks, signal, lost);
+    if (!(await this.#hasRoom(0))) return await this.#cold.append(uploadId, offset, chunks, signal, lost);
     const tee = new Tee(this.#hot, uploadId, offset);
     try {
-      return await this.#cold.append(uploadId, offset, tee.through(chunks), signal);
+      return await this.#cold.append(uploadId, offset, tee.through(chunks), signal, lost);
     } finally {
       await tee.end();
     }
