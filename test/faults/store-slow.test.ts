@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,6 +33,8 @@ const PART_BYTES = 5 * MIB;
 /** What is staged behind the last whole part of an upload, and is read back by whoever goes on with it or ends it. */
 const TAIL_BYTES = PART_BYTES - MIB / 4;
 const UPLOADS = 32;
+/** Far less than `limits.body_idle`, which ends a request that stands still. */
+const STANDING_MILLISECONDS_MAX = 30_000;
 const NARROW = { kind: 'throttle', bytesPerSecond: 64 * MIB } as const;
 
 describe('the blob store, slow', () => {
@@ -148,6 +151,40 @@ describe('the blob store, slow', () => {
     await expectSteady(Promise.all(ended));
     await line.set({ kind: 'pass' });
     for (const whole of wholes) await pull(whole);
+  });
+
+  it('has memory for those who push while others stand still in the middle of theirs, who go on later', async () => {
+    const whole = randomBytes(LAYER_BYTES);
+    const standing = await Promise.all(
+      Array.from({ length: UPLOAD_MEMORY_BYTES / PART_BYTES + 1 }, async () => {
+        const location = await client.startUpload(REPOSITORY);
+        const headers = { authorization: basic(ADMIN) };
+        const sent = request({
+          host: '127.0.0.1',
+          port: client.port,
+          method: 'PATCH',
+          path: location,
+          headers,
+        });
+        sent.write(whole.subarray(0, TAIL_BYTES));
+        return sent;
+      }),
+    );
+    await sleep(PAUSE_MILLISECONDS);
+    const since = performance.now();
+    await client.pushBlob(REPOSITORY, randomBytes(LAYER_BYTES));
+    assert.ok(performance.now() - since < STANDING_MILLISECONDS_MAX);
+    await Promise.all(
+      standing.map(async (sent) => {
+        const answered = once(sent, 'response') as Promise<[IncomingMessage]>;
+        sent.end(whole.subarray(TAIL_BYTES));
+        const [response] = await answered;
+        response.resume();
+        assert.equal(response.statusCode, 202);
+        await send('PUT', `${response.headers.location}?digest=${sha256(whole)}`);
+      }),
+    );
+    await pull(whole);
   });
 
   it('is not read from ahead of clients that take nothing', async () => {
