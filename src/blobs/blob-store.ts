@@ -96,8 +96,8 @@ export interface BlobStore {
    * When `chunks` throws or the signal aborts, `append` rejects with that error after what was received before has been
    * written as far as possible: ask `staged()` where the upload stands. Bytes are not yet durable.
    *
-   * `lost` aborts when another request may be the writer. From then on nothing is written, and `append` rejects: what it
-   * began to write could be a blob by now.
+   * `lost` aborts when another request may be the writer. From then on no write is begun, what is under way is given up, and
+   * `append` rejects with the reason: what it wrote to could be a blob by now.
    */
   append(
     uploadId: UploadId,

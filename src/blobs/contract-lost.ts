@@ -1,11 +1,24 @@
 import assert from 'node:assert/strict';
 import { digestOf } from '../oci/digest.ts';
 import type { Test } from './contract.ts';
-import { blobBytes, stageBytes, stagedBytes } from './contract-bytes.ts';
+import { blobBytes, chunksOf, stageBytes, stagedBytes } from './contract-bytes.ts';
 
 /** An append whose lease is lost: another request may have made a blob of what it writes to. */
 export function losing(test: Test): void {
   const reason = new Error('another request has taken over');
+
+  test('append, lost before it begins, rejects with the reason and leaves what is staged', async (world) => {
+    const { store, signal } = world;
+    const id = await stageBytes(store, Buffer.from('acknowledged'), signal);
+    for (const offset of [0, 5, 12]) {
+      await assert.rejects(
+        store.append(id, offset, chunksOf(['late']), signal, AbortSignal.abort(reason)),
+        reason,
+      );
+      assert.equal((await stagedBytes(store, id, signal)).toString(), 'acknowledged', `at ${offset}`);
+    }
+    await store.withdraw(id);
+  });
 
   test('append, lost before a chunk comes, rejects with the reason and leaves what is staged', async (world) => {
     const { store, signal } = world;

@@ -12,17 +12,17 @@ import { RunningDigest } from './running-digests.ts';
 export async function restagePlaced(
   deps: { readonly blobs: BlobStore },
   upload: Upload,
-  request: { readonly digest: Digest; readonly signal: AbortSignal },
+  request: { readonly digest: Digest; readonly signal: AbortSignal; readonly lost: AbortSignal },
 ): Promise<boolean> {
   const { blobs } = deps;
-  const { digest, signal } = request;
+  const { digest, signal, lost } = request;
   if ((await blobs.staged(upload.id)) !== null) return false;
   const body = await blobs.open(blobs.locate(upload.id, digest), null, signal);
   if (body === null) return false;
   const running = new RunningDigest(upload.algorithm);
   try {
     if (body.sizeBytes !== upload.offsetBytes) return false;
-    await blobs.append(upload.id, 0, hashed(body.chunks, running), signal);
+    await blobs.append(upload.id, 0, hashed(body.chunks, running), signal, lost);
   } finally {
     await body.close();
   }

@@ -9,7 +9,7 @@ import type { Clock } from '../std/clock.ts';
 const leaseMillis = 10_000;
 const renewEveryMillis = 1000;
 /** A holder that hears nothing from the ledger stops so long before its lease ends, in milliseconds. */
-const marginMillis = 1000;
+const marginMillis = 2 * renewEveryMillis;
 const pollEveryMillis = 100;
 /** Longer than a lease: a request outwaits a process that died holding the upload. In milliseconds. */
 const waitMillisMax = 15_000;

@@ -164,7 +164,8 @@ async function receiveRest(deps: UploadDeps, lease: UploadLease, request: Finish
   try {
     if (closingAs !== digest) throw wrongDigest(digest, closingAs);
     const signal = AbortSignal.any([incoming.signal, lease.signal]);
-    if (await restagePlaced(deps, lease.upload, { digest, signal })) return { ...asBefore, verified: digest };
+    if (await restagePlaced(deps, lease.upload, { digest, signal, lost: lease.lost }))
+      return { ...asBefore, verified: digest };
     const staged = await deps.blobs.staged(lease.upload.id);
     if (staged !== null && staged.sizeBytes >= offsetBytes) return asBefore;
   } catch (error) {

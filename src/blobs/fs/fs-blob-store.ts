@@ -96,6 +96,7 @@ class FsBlobStore implements BlobStore {
       try {
         if (offset > stats.size)
           throw new RangeError(`offset ${offset} is beyond the ${stats.size} bytes staged`);
+        lost?.throwIfAborted();
         if (offset < stats.size) await handle.truncate(offset);
         return await writeChunks(handle, offset, chunks, either(signal, lost));
       } catch (error) {

@@ -181,6 +181,32 @@ describe('ghostbay: segments', () => {
     for (const id of [...ids, prompt]) assert.ok((await stagedBytes(store, id, signal)).equals(bytes));
   });
 
+  it('append, its lease lost at any of its requests, asks for nothing more', async (t) => {
+    for (let step = 1; ; step++) {
+      const { store, double } = await open(t);
+      const id = newUploadId();
+      await store.append(id, 0, chunksOf(sliced(randomBytes(150), 50)), signal);
+      const lost = new AbortController();
+      const reason = new Error('another request has taken over');
+      let asked = 0;
+      double.decide(() => {
+        asked += 1;
+        if (asked === step) lost.abort(reason);
+        return 'serve';
+      });
+      const work = store.append(id, 100, chunksOf(sliced(randomBytes(150), 50)), signal, lost.signal);
+      const isRejected = await work.then(
+        () => false,
+        (error) => error === reason,
+      );
+      if (asked < step) return;
+      // What is asked side by side at that moment has gone out.
+      assert.ok(asked <= step + 1, `${asked - step} requests after request ${step}`);
+      // Its last request may have been answered before it heard of the loss.
+      assert.ok(isRejected || asked === step, `request ${step}`);
+    }
+  });
+
   it('commit, again under the id of a blob that stands, replaces it and leaves nothing of it', async (t) => {
     const { store, double } = await open(t);
     const id = newUploadId();

@@ -100,8 +100,7 @@ export class SegmentWriter {
       reserved: this.#next,
       modifiedAt: Date.now(),
     };
-    this.#lost?.throwIfAborted();
-    await this.#slots.write(head);
+    await this.#slots.write(head, this.#lost);
     return sizeOf(head);
   }
 
@@ -174,7 +173,6 @@ export class SegmentWriter {
   async #send(): Promise<void> {
     await this.#sent();
     if (this.#gatheredBytes === 0) return;
-    this.#lost?.throwIfAborted();
     if (this.#segments.length >= SEGMENTS_MAX) {
       throw unavailable(`an upload has ${SEGMENTS_MAX} segments: set a larger ghostbay.segment_size`);
     }
@@ -187,7 +185,11 @@ export class SegmentWriter {
     const { bucket, budget } = this.#deps;
     const name = segmentName(this.#told.life, number);
     this.#sending = bucket
-      .put(segmentKey(this.#slots.uploadId, name), pieces)
+      .put(
+        segmentKey(this.#slots.uploadId, name),
+        pieces,
+        this.#lost === undefined ? {} : { signal: this.#lost },
+      )
       .then(() => void this.#segments.push({ number, sizeBytes }))
       .finally(() => budget.giveBack(sizeBytes));
     // Whoever asks next hears of it.
@@ -207,7 +209,7 @@ export class SegmentWriter {
   async #reserve(): Promise<void> {
     if (this.#next < this.#told.reserved) return;
     const told = { ...this.#told, reserved: this.#next + RESERVED_SEGMENTS };
-    await this.#slots.write(told);
+    await this.#slots.write(told, this.#lost);
     this.#told = told;
   }
 }

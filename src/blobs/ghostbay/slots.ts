@@ -46,13 +46,16 @@ export class Slots {
       .sort((one, other) => one.sequence - other.sequence);
   }
 
-  async write(head: Omit<Head, 'sequence'>): Promise<void> {
+  async write(head: Omit<Head, 'sequence'>, signal?: AbortSignal): Promise<void> {
     const current = this.head;
     const slot = SLOTS.find((name) => this.#held.get(name) !== current || current === null) ?? 'a';
     const next: Head = { ...head, sequence: (current?.sequence ?? 0) + 1 };
     const mayExist = this.#held.has(slot);
     this.#held.set(slot, 'unreadable');
-    await this.#bucket.put(slotKey(this.uploadId, slot), [encodeHead(next)], { mayExist });
+    await this.#bucket.put(slotKey(this.uploadId, slot), [encodeHead(next)], {
+      mayExist,
+      ...(signal === undefined ? {} : { signal }),
+    });
     this.#held.set(slot, next);
   }
 

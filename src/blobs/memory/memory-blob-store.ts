@@ -54,6 +54,7 @@ class MemoryBlobStore implements BlobStore {
     signal: AbortSignal,
     lost?: AbortSignal,
   ): Promise<number> {
+    lost?.throwIfAborted();
     const staged = this.#uploads.get(uploadId) ?? held([]);
     if (offset > staged.sizeBytes) {
       throw new RangeError(`offset ${offset} is beyond the ${staged.sizeBytes} bytes staged`);

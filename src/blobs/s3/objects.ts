@@ -16,7 +16,7 @@ import {
 import type { ByteRange } from '../blob-store.ts';
 import { Deletes } from './deletes.ts';
 import { isAbsent, isConflict, isNotImplemented, orNull, statusOf, unavailable } from './failures.ts';
-import type { Call, Service } from './service.ts';
+import type { Call, Request, Service } from './service.ts';
 import type { Part } from './upload-state.ts';
 
 /** Bytes in memory, in pieces: nothing joins them. */
@@ -55,12 +55,22 @@ const CLOCKS_MILLISECONDS_MAX = 5_000;
 /** The requests that the store makes, each as a function. Throws what the service says (see `failures.ts`). */
 export class Objects {
   readonly service: Service;
-  #conditionsWork = true;
-  readonly #deletes: Deletes;
+  readonly #known: Known;
+  readonly #lost: AbortSignal | undefined;
 
-  constructor(service: Service) {
+  constructor(
+    service: Service,
+    known: Known = { conditionsWork: true, deletes: new Deletes(service) },
+    lost?: AbortSignal,
+  ) {
     this.service = service;
-    this.#deletes = new Deletes(service);
+    this.#known = known;
+    this.#lost = lost;
+  }
+
+  /** The same, for one who may lose what it writes to: then nothing more is asked, and what is under way is given up. */
+  under(lost: AbortSignal): Objects {
+    return new Objects(this.service, this.#known, lost);
   }
 
   get #bucket(): { readonly Bucket: string } {
@@ -70,7 +80,7 @@ export class Objects {
   async checkBucket(signal: AbortSignal): Promise<void> {
     const { client } = this.service;
     const found = await orNull(
-      this.service.call({ signal }, (abortSignal) =>
+      this.#call({ signal }, (abortSignal) =>
         client.send(new HeadBucketCommand(this.#bucket), { abortSignal }),
       ),
     );
@@ -80,7 +90,7 @@ export class Objects {
   async head(key: string): Promise<ObjectFacts | null> {
     const command = new HeadObjectCommand({ ...this.#bucket, Key: key });
     const answer = await orNull(
-      this.service.call({}, (abortSignal) => this.service.client.send(command, { abortSignal })),
+      this.#call({}, (abortSignal) => this.service.client.send(command, { abortSignal })),
     );
     if (answer === null) return null;
     return {
@@ -92,7 +102,7 @@ export class Objects {
   }
 
   async open(key: string, range: ByteRange | null, signal: AbortSignal): Promise<OpenedObject | null> {
-    const asked = this.service.call({ signal }, (abortSignal) => this.#get(key, range, abortSignal));
+    const asked = this.#call({ signal }, (abortSignal) => this.#get(key, range, abortSignal));
     const opened = await orNull(asked);
     if (opened !== null && range !== null && range.end >= opened.sizeBytes) throw wrongRange(opened.stream);
     return opened;
@@ -121,7 +131,7 @@ export class Objects {
     { key, range }: Pick<ObjectPart, 'key' | 'range'>,
     use: (chunks: AsyncIterable<Buffer>) => Promise<T>,
   ): Promise<{ readonly value: T; readonly etag: string; readonly sizeBytes: number }> {
-    return await this.service.call(call, async (signal, onProgress) => {
+    return await this.#call(call, async (signal, onProgress) => {
       const opened = await this.#get(key, range, signal);
       const onAbort = (): void => void opened.stream.destroy(signal.reason);
       signal.addEventListener('abort', onAbort, { once: true });
@@ -161,21 +171,17 @@ export class Objects {
   async putBlob(
     key: string,
     body: Pieces,
-    place: {
-      readonly over: string | null;
-      readonly since: number;
-      readonly signal?: AbortSignal | undefined;
-    },
+    place: { readonly over: string | null; readonly since: number },
   ): Promise<string> {
     const input = { ...this.#kind(), ContentType: 'application/octet-stream' };
     let { over } = place;
     for (let attempt = 0; ; attempt++) {
-      if (!this.#conditionsWork) break;
+      if (!this.#known.conditionsWork) break;
       try {
         const condition = over === null ? { IfNoneMatch: '*' } : { IfMatch: over };
-        return await this.#put(key, body, { ...input, ...condition }, place.signal);
+        return await this.#put(key, body, { ...input, ...condition });
       } catch (error) {
-        if (isNotImplemented(error)) this.#conditionsWork = false;
+        if (isNotImplemented(error)) this.#known.conditionsWork = false;
         else if ((!isConflict(error) && !isAbsent(error)) || attempt >= CONFLICTS_MAX) throw error;
         else {
           const found = await this.head(key);
@@ -186,7 +192,7 @@ export class Objects {
         }
       }
     }
-    return await this.#put(key, body, input, place.signal);
+    return await this.#put(key, body, input);
   }
 
   async putState(
@@ -194,7 +200,7 @@ export class Objects {
     state: {
       readonly body: Pieces;
       readonly metadata: Readonly<Record<string, string>>;
-      readonly signal?: AbortSignal | undefined;
+      readonly signal?: AbortSignal;
     },
   ): Promise<void> {
     const { body, metadata, signal } = state;
@@ -208,7 +214,7 @@ export class Objects {
     signal?: AbortSignal,
   ): Promise<string> {
     const call = { bodyBytes: body.sizeBytes, ...(signal === undefined ? {} : { signal }) };
-    const answer = await this.service.call(call, (abortSignal, onProgress) =>
+    const answer = await this.#call(call, (abortSignal, onProgress) =>
       this.service.client.send(
         new PutObjectCommand({ ...input, ...this.#bucket, Key: key, ...bodyOf(body, onProgress) }),
         { abortSignal },
@@ -219,8 +225,9 @@ export class Objects {
 
   /** Absent: no effect. With others, unless there is a signal to listen to. */
   async delete(key: string, signal?: AbortSignal): Promise<void> {
-    if (signal === undefined) await this.#deletes.delete(key);
-    else await this.#deletes.deleteNow(key, signal);
+    const listened = signal ?? this.#lost;
+    if (listened === undefined) await this.#known.deletes.delete(key);
+    else await this.#known.deletes.deleteNow(key, listened);
   }
 
   /** Unless it is younger than that: then another request has taken the upload over meanwhile (see `putBlob`). */
@@ -238,16 +245,14 @@ export class Objects {
       Key: key,
       ContentType: 'application/octet-stream',
     });
-    const answer = await this.service.call({}, (abortSignal) =>
-      this.service.client.send(command, { abortSignal }),
-    );
+    const answer = await this.#call({}, (abortSignal) => this.service.client.send(command, { abortSignal }));
     if (answer.UploadId === undefined) throw unavailable('the service named no multipart upload', false);
     return answer.UploadId;
   }
 
   async uploadPart(at: PartPlace, body: Pieces): Promise<Part> {
     const call = { bodyBytes: body.sizeBytes };
-    const answer = await this.service.call(call, (abortSignal, onProgress) =>
+    const answer = await this.#call(call, (abortSignal, onProgress) =>
       this.service.client.send(
         new UploadPartCommand({ ...this.#bucket, ...this.#place(at), ...bodyOf(body, onProgress) }),
         { abortSignal },
@@ -266,7 +271,7 @@ export class Objects {
       CopySourceRange: `bytes=${range.start}-${range.end}`,
       CopySourceIfMatch: etag,
     });
-    const copied = this.service.call({ serverSide: true }, (abortSignal) =>
+    const copied = this.#call({ serverSide: true }, (abortSignal) =>
       this.service.client.send(command, { abortSignal }),
     );
     const answer = await whileItIs(copied);
@@ -280,7 +285,7 @@ export class Objects {
       UploadId: multipartId,
       MultipartUpload: { Parts: parts.map(({ etag }, index) => ({ PartNumber: index + 1, ETag: etag })) },
     });
-    await this.service.call({ serverSide: true }, (abortSignal) =>
+    await this.#call({ serverSide: true }, (abortSignal) =>
       this.service.client.send(command, { abortSignal }),
     );
   }
@@ -288,7 +293,7 @@ export class Objects {
   /** Unknown: no effect. */
   async abortMultipart(key: string, multipartId: string): Promise<void> {
     const command = new AbortMultipartUploadCommand({ ...this.#bucket, Key: key, UploadId: multipartId });
-    await orNull(this.service.call({}, (abortSignal) => this.service.client.send(command, { abortSignal })));
+    await orNull(this.#call({}, (abortSignal) => this.service.client.send(command, { abortSignal })));
   }
 
   /** In byte order of the keys, behind `after`. */
@@ -299,14 +304,19 @@ export class Objects {
       MaxKeys: limit,
       ...(after === null ? {} : { StartAfter: after }),
     });
-    const answer = await this.service.call({}, (abortSignal) =>
-      this.service.client.send(command, { abortSignal }),
-    );
+    const answer = await this.#call({}, (abortSignal) => this.service.client.send(command, { abortSignal }));
     return (answer.Contents ?? []).map((entry) => ({
       key: entry.Key ?? '',
       sizeBytes: entry.Size ?? 0,
       modifiedAt: wholeSeconds(entry.LastModified),
     }));
+  }
+
+  #call<T>(call: Call, request: Request<T>): Promise<T> {
+    return this.service.call(
+      { ...(this.#lost === undefined ? {} : { signal: this.#lost }), ...call },
+      request,
+    );
   }
 
   /** Of blobs: states are read again soon and live short. */
@@ -331,6 +341,12 @@ export class Objects {
   #place({ key, multipartId, number }: PartPlace) {
     return { Key: key, UploadId: multipartId, PartNumber: number };
   }
+}
+
+/** What has been found out of the service, and what is gathered for it. */
+interface Known {
+  conditionsWork: boolean;
+  readonly deletes: Deletes;
 }
 
 export interface PartPlace {

@@ -90,15 +90,17 @@ export class S3BlobStore implements BlobStore {
     this.#wholeObjects.delete(uploadId);
     const source = new WatchedSource(chunks);
     const filling = this.memory.filling(lost);
-    const append = { offset, filling, chunks: source, signal, lost };
+    const objects = lost === undefined ? this.objects : this.objects.under(lost);
+    const staging = lost === undefined ? this.staging : this.staging.under(objects);
+    const append = { offset, filling, objects, staging, chunks: source, signal, lost };
     try {
       return await translating('write to an upload', async () => {
         if (offset > 0) {
-          const base = await this.staging.baseAt(uploadId, offset, filling);
+          const base = await staging.baseAt(uploadId, offset, filling);
           return await this.#write(uploadId, { ...append, base });
         }
         // An upload that begins has nothing yet, hardly ever: this is found out while its bytes come.
-        const dropped = this.staging.drop(uploadId);
+        const dropped = staging.drop(uploadId);
         dropped.catch(() => undefined);
         return await this.#write(uploadId, { ...append, base: NOTHING, dropped });
       });
@@ -248,7 +250,7 @@ export class S3BlobStore implements BlobStore {
         if (written.isWhole || !(await source.hasMore())) return offset;
         this.#wholeObjects.delete(uploadId);
         // Parts as many as there may be are joined, and become few and large ones of the next multipart upload.
-        base = await this.staging.baseAt(uploadId, offset, append.filling);
+        base = await append.staging.baseAt(uploadId, offset, append.filling);
       }
     } finally {
       source.close();
@@ -286,21 +288,24 @@ export class S3BlobStore implements BlobStore {
     return { sizeBytes, isWhole };
   }
 
-  #writer(uploadId: UploadId, { base, offset, filling, dropped, lost }: Append, since: number): PartWriter {
+  #writer(
+    uploadId: UploadId,
+    { base, offset, filling, objects, staging, dropped }: Append,
+    since: number,
+  ): PartWriter {
     const key = this.layout.blobKey(uploadId);
     return new PartWriter(
       {
-        objects: this.objects,
+        objects,
         filling,
         key,
         partBytes: this.#config.partBytes,
         concurrency: this.#config.uploadConcurrency,
         begin: async () => {
           await dropped;
-          lost?.throwIfAborted();
           // What an earlier beginning of this upload left there is none of it.
-          if (offset === 0) await this.objects.deleteOlder(key, since);
-          return await this.staging.begin(uploadId);
+          if (offset === 0) await objects.deleteOlder(key, since);
+          return await staging.begin(uploadId);
         },
       },
       base,
@@ -310,23 +315,18 @@ export class S3BlobStore implements BlobStore {
   /** Makes what was written what is staged; resolves with its size. */
   async #note(
     uploadId: UploadId,
-    { base, since, lost }: Pick<Append, 'base' | 'lost'> & { readonly since: number },
+    { base, since, objects, staging }: Append & { readonly since: number },
     { multipartId, parts, tail, error }: WrittenParts,
   ): Promise<number> {
-    lost?.throwIfAborted();
     if (isAbsent(error)) {
-      await this.staging.forget(uploadId);
+      await staging.forget(uploadId);
       return 0;
     }
     if (multipartId !== null && (parts.length > 0 || error !== null)) {
-      await this.staging.writeState(uploadId, { multipartId, parts }, tail, lost);
+      await staging.writeState(uploadId, { multipartId, parts }, tail);
       return partsBytes(parts) + tail.sizeBytes;
     }
-    await this.objects.putBlob(this.layout.blobKey(uploadId), tail, {
-      over: base.replaces,
-      since,
-      signal: lost,
-    });
+    await objects.putBlob(this.layout.blobKey(uploadId), tail, { over: base.replaces, since });
     // An unused multipart upload would still have to be dropped.
     if (multipartId === null) this.#wholeObjects.set(uploadId, tail.sizeBytes);
     return tail.sizeBytes;
@@ -355,6 +355,9 @@ interface Append {
   readonly base: Base;
   readonly offset: number;
   readonly filling: Filling;
+  /** They ask for nothing more once `lost` has aborted. */
+  readonly objects: Objects;
+  readonly staging: Staging;
   readonly chunks: AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
   readonly lost: AbortSignal | undefined;

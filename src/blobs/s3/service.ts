@@ -28,7 +28,7 @@ export interface Call {
 }
 
 /** One attempt; tells whenever some of its bytes have gone, or some have come. */
-type Request<T> = (signal: AbortSignal, onProgress: () => void) => Promise<T>;
+export type Request<T> = (signal: AbortSignal, onProgress: () => void) => Promise<T>;
 
 /** The service as one client, with a deadline and a limited number of attempts for each request. */
 export class Service {

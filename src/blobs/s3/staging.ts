@@ -63,9 +63,17 @@ export interface StagingOptions {
  */
 export class Staging {
   readonly #options: StagingOptions;
+  /** For what is nobody else's, whoever has the upload. */
+  readonly #own: Objects;
 
-  constructor(options: StagingOptions) {
+  constructor(options: StagingOptions, own = options.objects) {
     this.#options = options;
+    this.#own = own;
+  }
+
+  /** The same, for one who may lose the upload (see `Objects.under`). */
+  under(objects: Objects): Staging {
+    return new Staging({ ...this.#options, objects }, this.#own);
   }
 
   async look(uploadId: UploadId): Promise<Awaited<ReturnType<BlobStore['staged']>>> {
@@ -100,19 +108,13 @@ export class Staging {
     }
   }
 
-  async writeState(
-    uploadId: UploadId,
-    state: Omit<UploadState, 'tailBytes'>,
-    tail: Pieces,
-    signal?: AbortSignal,
-  ): Promise<void> {
+  async writeState(uploadId: UploadId, state: Omit<UploadState, 'tailBytes'>, tail: Pieces): Promise<void> {
     const { objects, layout } = this.#options;
     const head = encodeHead(state);
     const size = stagedBytes({ ...state, tailBytes: tail.sizeBytes });
     await objects.putState(layout.stateKey(uploadId), {
       body: { pieces: [head, ...tail.pieces], sizeBytes: head.byteLength + tail.sizeBytes },
       metadata: { [SIZE_METADATA]: size === 0 ? 'none' : String(size) },
-      signal,
     });
   }
 
@@ -124,7 +126,7 @@ export class Staging {
     try {
       await this.writeState(uploadId, { multipartId, parts: [] }, NO_BYTES);
     } catch (error) {
-      await objects.abortMultipart(key, multipartId).catch(() => undefined);
+      await this.#own.abortMultipart(key, multipartId).catch(() => undefined);
       throw error;
     }
     return multipartId;

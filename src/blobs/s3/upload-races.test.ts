@@ -44,6 +44,26 @@ function interrupted(store: S3BlobStore, happens: () => Promise<unknown>): S3Blo
   return store;
 }
 
+/** The next request of this kind waits until it is let go. */
+function holdAt(
+  store: S3BlobStore,
+  command: string,
+): { readonly isAsked: Promise<void>; readonly letGo: () => void } {
+  const { client } = store.objects.service;
+  const send = client.send.bind(client) as (...args: readonly unknown[]) => Promise<unknown>;
+  const asked = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  const holding = async (...args: readonly unknown[]): Promise<unknown> => {
+    if ((args[0] as object).constructor.name !== command) return await send(...args);
+    client.send = send as typeof client.send;
+    asked.resolve();
+    await gate.promise;
+    return await send(...args);
+  };
+  client.send = holding as typeof client.send;
+  return { isAsked: asked.promise, letGo: gate.resolve };
+}
+
 describe('uploads on S3 that are read back', () => {
   it('readState, heads of any length before tails of any bytes, is what was written', () =>
     withBucket(async (bucket) => {
@@ -156,6 +176,47 @@ describe('uploads on S3 that are read back', () => {
       more.clear();
       assert.ok(blob !== null && (await blobBytes(other, blob.location, signal)).equals(bytes));
       assert.equal(store.memory.heldBytes, 0);
+    }));
+
+  it('append, held up at any of its writes while its lease is lost, leaves what others wrote meanwhile', () =>
+    withBucket(async (bucket) => {
+      const end = WHOLE.byteLength;
+      const joined = async (store: S3BlobStore, id: UploadId) => {
+        await append(store, id, 0, WHOLE);
+        assert.ok((await stagedBytes(store, id, signal)).equals(WHOLE));
+      };
+      const inParts = (store: S3BlobStore, id: UploadId) => append(store, id, 0, WHOLE);
+      const small = (store: S3BlobStore, id: UploadId) => append(store, id, 0, WHOLE.subarray(0, 1000));
+      const cases = [
+        { command: 'PutObjectCommand', prepare: small, offset: 600, bytes: 1000 },
+        { command: 'CreateMultipartUploadCommand', prepare: joined, offset: PART_BYTES + 1, bytes: end },
+        { command: 'UploadPartCopyCommand', prepare: joined, offset: PART_BYTES + 1, bytes: end },
+        // It has cut the upload when it comes to that.
+        { command: 'DeleteObjectCommand', prepare: joined, offset: PART_BYTES + 1, bytes: PART_BYTES + 1 },
+        { command: 'DeleteObjectCommand', prepare: small, offset: 0, bytes: 1000 },
+        { command: 'PutObjectCommand', prepare: inParts, offset: PART_BYTES, bytes: end },
+        { command: 'AbortMultipartUploadCommand', prepare: inParts, offset: 0, bytes: end },
+        { command: 'UploadPartCommand', prepare: inParts, offset: end, bytes: end },
+      ];
+      for (const { command, prepare, offset, bytes } of cases) {
+        const id = bucket.newUpload();
+        await prepare(bucket.open(), id);
+        const store = bucket.open();
+        const held = holdAt(store, command);
+        const lost = new AbortController();
+        const late = store.append(id, offset, chunksOf([randomBytes(2 * PART_BYTES)]), signal, lost.signal);
+        const outcome = assert.rejects(late, /taken over/);
+        await held.isAsked;
+        lost.abort(new Error('another request has taken over'));
+        const kept = WHOLE.subarray(0, bytes);
+        const blob = await bucket.open().commit(id, digestOf('sha256', kept), bytes);
+        held.letGo();
+        await outcome;
+        const what = `${command} at ${offset}`;
+        assert.ok(blob !== null, what);
+        assert.ok((await blobBytes(bucket.open(), blob.location, signal)).equals(kept), what);
+        assert.equal(store.memory.heldBytes, 0, what);
+      }
     }));
 
   it('append at 0, held up while another request begins anew and commits, leaves the blob alone', () =>
