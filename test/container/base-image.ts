@@ -24,7 +24,7 @@ const AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt';
  */
 export async function importBaseImage(engine: DockerEngine, tag: string): Promise<void> {
   using root = new ImageRoot(PROGRAMS);
-  for (const name of LIBRARIES_OF_NODE) root.library(name);
+  for (const name of LIBRARIES_OF_NODE) root.addLibrary(name);
   root.copy(dirname(dirname(realpathSync(findProgram('npm')))), '/usr/lib/node_modules/npm');
   root.link('/usr/bin/npm', '../lib/node_modules/npm/bin/npm-cli.js');
   root.file('/usr/etc/npmrc', npmSettings());

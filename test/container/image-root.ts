@@ -64,15 +64,15 @@ export class ImageRoot implements Disposable {
   /** The libraries that a program of this machine asks for. */
   linkedWith(program: string): void {
     const { stdout } = spawnSync('ldd', [program], { encoding: 'utf8' });
-    for (const [, path = ''] of stdout.matchAll(/(\/\S+) \(0x/g)) this.#library(path);
+    for (const [, path = ''] of stdout.matchAll(/(\/\S+) \(0x/g)) this.#copyLibrary(path);
   }
 
   /** A library by its name, where this machine has it. */
-  library(name: string): void {
+  addLibrary(name: string): void {
     const text = execFileSync('/sbin/ldconfig', ['-p'], { encoding: 'utf8' });
     const line = text.split('\n').find((each) => each.includes(`${name} (`) && each.includes('x86-64'));
     const path = /=> (\S+)/.exec(line ?? '')?.[1];
-    if (path !== undefined) this.#library(path);
+    if (path !== undefined) this.#copyLibrary(path);
   }
 
   /** Into the engine, with these lines of a Dockerfile. */
@@ -90,7 +90,7 @@ export class ImageRoot implements Disposable {
     rmSync(this.#path, { recursive: true, force: true });
   }
 
-  #library(path: string): void {
+  #copyLibrary(path: string): void {
     if (this.#libraries.has(path)) return;
     this.#libraries.add(path);
     this.copy(path);
